@@ -1,0 +1,239 @@
+/*
+ * kernels.h - the contract of the compute kernels: one table of functions per (back-end, precision).
+ *
+ * The model is written once against this table. `cpu` and `cuda` each fill it; the CPU's is the
+ * reference a CUDA kernel is tested against. Slots are at the grain at which fusion pays.
+ *
+ * Types. "act" is the table's activation type (kernels.activation: fp32 or bf16); activations, their
+ * gradients and the weight operands of matrix products are stored in it. Everything a sum depends on
+ * is fp32: accumulation, norm statistics, losses, gradients of parameters, master weights, moments.
+ * In a bf16 table the `weight` operands are bf16 copies that `adam` and `convert` write; biases,
+ * norm weights and embeddings are read in fp32 from the master copy, as their bytes do not matter.
+ *
+ * Gradients of parameters are *added* to what is there (micro-batches accumulate); gradients of
+ * activations are written, unless the slot says otherwise. No division by the number of tokens
+ * anywhere: gradients are of the *summed* loss, and `adam` scales them once.
+ *
+ * Arguments go by name: a struct literal; an omitted pointer is NULL and means absent. All pointers
+ * are to device memory. Kernels queue their work and return; a failure is latched in the device.
+ *
+ * Shapes: B micro-batch, T sequence length, N = B * T rows, C channels, NH heads, HS head size,
+ * V vocabulary. Everything is row-major and dense.
+ */
+#ifndef GALLEY_KERNELS_KERNELS_H
+#define GALLEY_KERNELS_KERNELS_H
+
+#include "base/error.h"
+#include "device/device.h"
+#include "device/dtype.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Applied to the result of a linear layer. GELU is the tanh form, as in GPT-2. */
+enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_GELU };
+
+/* x[n] = tokens_table[token[n]] + positions_table[n % T + first_position]. */
+struct embed_forward {
+    void *x;                   /* (N, C) act  out */
+    const int32_t *tokens;     /* (N)  in, each in [0, V) */
+    const float *token_table;  /* (V, C)  in */
+    const float *position_table;    /* (positions, C)  in */
+    int B, T, C;
+    int first_position;        /* 0 in training; the cache's length when decoding */
+};
+
+struct embed_backward {
+    float *dtoken_table;       /* (V, C)  added to, in a fixed order: deterministic */
+    float *dposition_table;    /* (positions, C)  added to */
+    const void *dx;            /* (N, C) act  in */
+    const int32_t *tokens;     /* (N)  in */
+    int B, T, C;
+};
+
+/*
+ * sum = x + delta; y = (sum - mean) * rstd * weight + bias, for each of N rows.
+ * Source: Ba, Kiros & Hinton 2016, section 3; epsilon inside the root and the biased variance, as in
+ * Keras. sum, mean and rstd are kept for the backward pass.
+ */
+struct layernorm_forward {
+    void *y;                   /* (N, C) act  out */
+    void *sum;                 /* (N, C) act  out; may be x itself; may be NULL if delta is */
+    float *mean, *rstd;        /* (N)  out */
+    const void *x, *delta;     /* (N, C) act  in; delta may be NULL: no residual */
+    const float *weight, *bias;    /* (C)  in */
+    int64_t N;
+    int C;
+    float epsilon;
+};
+
+/* dsum = d(loss)/d(sum): through the norm, plus `dresidual` where the sum is also used beside it. */
+struct layernorm_backward {
+    void *dsum;                /* (N, C) act  out; may be dy or dresidual itself */
+    float *dweight, *dbias;    /* (C)  added to */
+    const void *dy;            /* (N, C) act  in */
+    const void *dresidual;     /* (N, C) act  in, may be NULL */
+    const void *sum;           /* (N, C) act  in */
+    const float *mean, *rstd;  /* (N)  in */
+    const float *weight;       /* (C)  in */
+    int64_t N;
+    int C;
+};
+
+/* y = activation(x . weight + bias). */
+struct linear_forward {
+    void *y;                   /* (N, M) act  out */
+    void *pre;                 /* (N, M) act  out, only for GELU in training: x . weight + bias */
+    const void *x;             /* (N, K) act  in */
+    const void *weight;        /* (K, M) act  in */
+    const float *bias;         /* (M)  in, may be NULL */
+    enum activation activation;
+    int64_t N;
+    int K, M;
+};
+
+/*
+ * dx = dy . weight^T, times the derivative of the activation that made x (so the caller never runs
+ * it apart); dweight += x^T . dy; dbias += sum over rows of dy.
+ */
+struct linear_backward {
+    void *dx;                  /* (N, K) act  out; NULL: not wanted */
+    float *dweight;            /* (K, M)  added to */
+    float *dbias;              /* (M)  added to, may be NULL */
+    const void *dy;            /* (N, M) act  in */
+    const void *x;             /* (N, K) act  in */
+    const void *weight;        /* (K, M) act  in */
+    enum activation x_activation;    /* what x went through; RELU reads x, GELU reads x_pre */
+    const void *x_pre;         /* (N, K) act  in: x before its GELU */
+    int64_t N;
+    int K, M;
+};
+
+/*
+ * Causal attention of each head over its own sequence, scale 1/sqrt(HS). A key is seen by the
+ * queries at and after it, unless key_mask says it is padding; a query row at padding is computed
+ * like any other; a row with no visible key gives zeros. Source: Vaswani et al. 2017, section 3.2.1;
+ * masking as in Keras's MultiHeadAttention.
+ */
+struct attention_forward {
+    void *out;                 /* (B, T, NH, HS) act  out */
+    float *lse;                /* (B, NH, T)  out: log of the sum of exp of scores */
+    const void *qkv;           /* (B, T, 3, NH, HS) act  in */
+    const uint8_t *key_mask;   /* (B, T)  in: 1 may be seen; NULL: all */
+    int B, T, NH, HS;
+};
+
+struct attention_backward {
+    void *dqkv;                /* (B, T, 3, NH, HS) act  out */
+    const void *dout, *out;    /* (B, T, NH, HS) act  in */
+    const float *lse;          /* (B, NH, T)  in */
+    const void *qkv;           /* (B, T, 3, NH, HS) act  in */
+    const uint8_t *key_mask;   /* (B, T)  in, may be NULL */
+    int B, T, NH, HS;
+};
+
+/*
+ * Attention of n new positions of each of B sequences against a cache that holds the earlier ones.
+ * The new keys and values are written to the cache first; position p sees keys 0..p.
+ */
+struct attention_decode {
+    void *out;                 /* (B, n, NH, HS) act  out */
+    void *cache;               /* (B, 2, NH, capacity, HS) act  in and out: keys, values */
+    uint8_t *cache_mask;       /* (B, capacity)  in: 1 may be seen; the new positions' are set */
+    const void *qkv;           /* (B, n, 3, NH, HS) act  in */
+    int B, n, NH, HS;
+    int capacity;              /* positions the cache has room for */
+    int position;              /* how many it holds already */
+};
+
+/*
+ * The head fused with softmax and cross entropy, so that logits never reach memory as a whole:
+ * z = x . weight + bias; losses = logsumexp(z) - z[target], where mask is 1, else 0.
+ * correct = 1 where the largest z (the first of equals) is the target's, for every row.
+ * With dx given also backward of the summed loss: dz = softmax(z) - onehot(target) on masked-in
+ * rows, dx = dz . weight^T, dweight += x^T . dz, dbias += sum dz.
+ */
+struct classifier {
+    float *losses;             /* (N)  out: cross entropy of every row, masked in or not */
+    uint8_t *correct;          /* (N)  out */
+    void *dx;                  /* (N, C) act  out; NULL: forward only */
+    float *dweight, *dbias;    /* as weight, (V); added to; dbias may be NULL */
+    const void *x;             /* (N, C) act  in */
+    const void *weight;        /* (C, V) act  in, or (V, C) when transposed */
+    const float *bias;         /* (V)  in, may be NULL */
+    const int32_t *targets;    /* (N)  in */
+    const uint8_t *mask;       /* (N)  in: 1 where the row counts in the loss */
+    bool transposed;           /* weight is (V, C): a head tied to the token embedding */
+    int64_t N;
+    int C, V;
+};
+
+/* logits = x . weight + bias, in fp32, for sampling. */
+struct logits_forward {
+    float *logits;             /* (N, V)  out */
+    const void *x;             /* (N, C) act  in */
+    const void *weight;        /* (C, V) act, or (V, C) when transposed  in */
+    const float *bias;         /* (V)  in, may be NULL */
+    bool transposed;
+    int64_t N;
+    int C, V;
+};
+
+/*
+ * Adam as Keras computes it, on `count` elements of the flat buffers:
+ *   g = gradient * gradient_scale;  p -= p * decay;
+ *   m += (g - m) * (1 - beta1);  v += (g * g - v) * (1 - beta2);  p -= alpha * m / (sqrt(v) + epsilon)
+ * with alpha = learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t) and decay = learning_rate *
+ * weight_decay. Source: Kingma & Ba 2015, the "epsilon hat" form before section 2.1; Loshchilov &
+ * Hutter 2019 for the decay.
+ */
+struct adam {
+    float *weights, *m, *v;    /* (count)  in and out */
+    void *copy;                /* (count) act  out: the bf16 copy of the weights; NULL in fp32 */
+    const float *gradient;     /* (count)  in */
+    int64_t count;
+    float gradient_scale;      /* 1 / tokens, times the clip factor */
+    float alpha, beta1, beta2, epsilon, decay;
+};
+
+/* to = from, rounded to the activation type. */
+struct convert {
+    void *to;                  /* (count) act  out */
+    const float *from;         /* (count)  in */
+    int64_t count;
+};
+
+/* result = sum of squares, in double, in an order that depends on count and threads only. A NaN or
+ * infinity in x makes it one. */
+struct sum_of_squares {
+    double *result;            /* (1)  out */
+    const float *x;            /* (count)  in */
+    int64_t count;
+};
+
+struct kernels {
+    const char *name;          /* "cpu fp32 avx512", as the log prints it */
+    enum dtype activation;
+
+    void (*embed_forward)(struct device *, const struct embed_forward *);
+    void (*embed_backward)(struct device *, const struct embed_backward *);
+    void (*layernorm_forward)(struct device *, const struct layernorm_forward *);
+    void (*layernorm_backward)(struct device *, const struct layernorm_backward *);
+    void (*linear_forward)(struct device *, const struct linear_forward *);
+    void (*linear_backward)(struct device *, const struct linear_backward *);
+    void (*attention_forward)(struct device *, const struct attention_forward *);
+    void (*attention_backward)(struct device *, const struct attention_backward *);
+    void (*attention_decode)(struct device *, const struct attention_decode *);
+    void (*classifier)(struct device *, const struct classifier *);
+    void (*logits_forward)(struct device *, const struct logits_forward *);
+    void (*adam)(struct device *, const struct adam *);
+    void (*convert)(struct device *, const struct convert *);
+    void (*sum_of_squares)(struct device *, const struct sum_of_squares *);
+};
+
+/* The table for a device and precision, its scratch memory reserved. One clear error where the
+ * processor cannot compute in that precision. The table is static and is never released. */
+MUST_USE struct error *kernels_for(const struct kernels **out, struct device *device,
+                                   enum dtype activation);
+
+#endif

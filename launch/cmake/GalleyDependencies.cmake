@@ -1,0 +1,33 @@
+# The packages Galley is built from: MPI, HDF5, oneDNN or OpenBLAS, and a few small C libraries.
+
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS C)
+find_package(MPI REQUIRED COMPONENTS C)
+find_package(HDF5 REQUIRED COMPONENTS C)
+find_package(ZLIB REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+# Matrix products on the CPU: oneDNN where it is there, OpenBLAS as the fallback.
+set(GALLEY_MATMUL_FOUND "")
+if(GALLEY_MATMUL MATCHES "AUTO|ONEDNN")
+    find_package(dnnl CONFIG QUIET)
+    if(dnnl_FOUND)
+        set(GALLEY_MATMUL_FOUND ONEDNN)
+    endif()
+endif()
+if(NOT GALLEY_MATMUL_FOUND AND GALLEY_MATMUL MATCHES "AUTO|OPENBLAS")
+    pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)
+    if(OPENBLAS_FOUND)
+        set(GALLEY_MATMUL_FOUND OPENBLAS)
+    endif()
+endif()
+if(NOT GALLEY_MATMUL_FOUND)
+    message(FATAL_ERROR "no library for matrix products (GALLEY_MATMUL=${GALLEY_MATMUL}): "
+        "install oneDNN (Debian: libdnnl-dev) or OpenBLAS (libopenblas-dev)")
+endif()
+message(STATUS "CPU matrix products: ${GALLEY_MATMUL_FOUND}")

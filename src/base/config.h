@@ -1,0 +1,138 @@
+/*
+ * config.h - the one typed configuration of a run.
+ *
+ * One table in config.c names every key with its type, default, range and help; parsing YAML,
+ * --section.key=value, checks, `galley train --help`, the reference page and the copy stored with a
+ * run all come from it. After config_load the struct is const.
+ *
+ * Errors name file and line (or the command-line argument), the key, what was found, what was
+ * expected, and for an unknown key the nearest known one.
+ */
+#ifndef GALLEY_BASE_CONFIG_H
+#define GALLEY_BASE_CONFIG_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { CONFIG_SAMPLES = 16 };    /* the most `sampling.samples` there may be */
+
+/* A list of strings; a YAML scalar is a list of one, on the command line commas separate. */
+struct config_list {
+    char **items;
+    int count;
+};
+
+/* When a callback runs; 0 is never. Both may be set. */
+struct config_cadence {
+    int64_t every_steps;
+    int64_t every_epochs;
+};
+
+struct config_sample {
+    char *prompt;          /* text the sample begins with; empty: the model begins */
+    char *sampler;         /* greedy, random, top_k, top_p, beam */
+    int64_t k;
+    double p;
+    int64_t beams;
+    double temperature;
+    int64_t seed;
+    int64_t max_length;    /* tokens in all; 0: the sequence length */
+};
+
+struct config {
+    struct {
+        char *folder;             /* runs/mini-gpt */
+        int64_t seed;
+        bool allow_changed_data;  /* resume although the training data differs */
+    } run;
+    struct {
+        char *family;             /* mini-gpt */
+        int64_t vocabulary_size, channels, heads, feed_forward, layers;
+        int64_t max_positions;    /* rows of the position table; 0: data.sequence_length */
+    } model;
+    struct {
+        char *kind;               /* wordpiece */
+        char *vocabulary;         /* a file; empty: learned from the training text at the start */
+        bool lowercase, strip_accents, split_on_cjk;
+        struct config_list reserved;    /* [PAD], [UNK], [BOS] */
+    } tokenizer;
+    struct {
+        struct config_list train, validation;    /* paths and globs */
+        int64_t sequence_length;
+        int64_t min_bytes;
+        bool shuffle;
+        bool drop_last;
+        int64_t threads;          /* tokenizing threads of a rank */
+        int64_t prefetch;         /* micro-batches ahead */
+    } data;
+    struct {
+        int64_t epochs;
+        int64_t steps;            /* 0: as epochs say; else the run ends after so many steps */
+        int64_t global_batch;
+        int64_t micro_batch;      /* 0: global_batch / ranks */
+        char *precision;          /* fp32, bf16 */
+        int64_t log_every_steps;
+        int64_t check_every_steps;    /* compare the parameters of all ranks; 0: never */
+    } train;
+    struct {
+        char *kind;               /* adam, adamw */
+        double learning_rate, beta1, beta2, epsilon, weight_decay;
+        char *decay_on;           /* all (Keras's rule), matrices */
+        double clip_norm;         /* 0: never */
+    } optimizer;
+    struct {
+        char *kind;               /* constant, polynomial, cosine */
+        int64_t warmup_steps;
+        int64_t decay_steps;      /* 0: the whole run */
+        double end_learning_rate;
+        double power;
+    } schedule;
+    struct {
+        struct config_cadence when;
+        bool at_start;            /* also before the first step */
+    } validation;
+    struct {
+        struct config_cadence when;
+        bool at_start;
+        struct config_sample samples[CONFIG_SAMPLES];
+        int sample_count;
+    } sampling;
+    struct {
+        struct config_cadence when;    /* beside the one at the end */
+        int64_t keep;             /* newest checkpoints kept; 0: all */
+        bool resume;              /* go on from the newest checkpoint of the run folder, if any */
+    } checkpoint;
+    struct {
+        char *kind;               /* auto, cpu */
+        int64_t threads;          /* compute threads a rank; 0: its share of the cores */
+    } device;
+    struct {
+        double bucket_megabytes;
+    } comm;
+};
+
+/* Defaults, then the YAML file (`path` may be NULL: none), then `overrides` ("--section.key=value",
+ * with or without the dashes) in order; then checks of ranges and of what single keys can decide. */
+MUST_USE struct error *config_load(struct config **out, const char *path,
+                                   const char *const *overrides, int override_count);
+/* The same from YAML text, as a checkpoint stores it; `name` is what errors call it. */
+MUST_USE struct error *config_parse(struct config **out, const char *yaml, const char *name,
+                                    const char *const *overrides, int override_count);
+void config_destroy(struct config *config);
+
+/* What depends on the number of ranks: global batch divisible by ranks (x micro-batch); else the
+ * nearest that work are named. */
+MUST_USE struct error *config_check_ranks(const struct config *config, int world_size);
+
+/* The effective configuration as YAML that config_parse reads back to the same; for the caller to
+ * free. */
+MUST_USE struct error *config_print(const struct config *config, char **yaml);
+
+/* Every key with type, default, range and meaning: for --help (plain text), or as the reference page
+ * (Markdown). */
+void config_help(FILE *out, bool markdown);
+
+#endif

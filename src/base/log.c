@@ -1,0 +1,56 @@
+/* log.c - lines on standard error, by level and rank. */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* The sink's only state; written once by log_open before any thread is started. */
+static enum log_level volume = LOG_INFO;
+static int log_rank;
+
+void log_open(enum log_level level, int rank)
+{
+    volume = level;
+    log_rank = rank;
+}
+
+/* One write per line, so that lines of ranks and threads do not mix. */
+static void print_line(const char *prefix, const char *format, va_list arguments)
+{
+    char line[2048];
+    int used = log_rank ? snprintf(line, sizeof line, "rank %d: %s", log_rank, prefix)
+                        : snprintf(line, sizeof line, "%s", prefix);
+    const int room = (int)sizeof line - used - 1;
+    const int length = vsnprintf(line + used, (size_t)room, format, arguments);
+    used += length < room ? length : room - 1;
+    line[used++] = '\n';
+    fwrite(line, 1, (size_t)used, stderr);
+}
+
+void log_warning(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line("warning: ", format, arguments);
+    va_end(arguments);
+}
+
+void log_info(const char *format, ...)
+{
+    if (log_rank || volume < LOG_INFO)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    print_line("", format, arguments);
+    va_end(arguments);
+}
+
+void log_debug(const char *format, ...)
+{
+    if (log_rank || volume < LOG_DEBUG)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    print_line("", format, arguments);
+    va_end(arguments);
+}

@@ -1,0 +1,95 @@
+/* main.c - finds the verb, runs it, prints its error once, and ends all ranks together. */
+#include "base/log.h"
+#include "cli/verbs.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct verb *const verbs[] = {
+    &verb_train, &verb_vocab, &verb_generate, &verb_evaluate, &verb_inspect, &verb_corpus,
+};
+enum { VERBS = sizeof verbs / sizeof verbs[0] };
+
+static void print_usage(FILE *out)
+{
+    fputs("Galley: a distributed data-parallel GPT trainer.\n\n"
+          "usage: galley VERB [ARGUMENT...]\n"
+          "       mpirun -n RANKS galley train CONFIG [--section.key=value...]\n\n",
+          out);
+    for (int i = 0; i < VERBS; i++)
+        fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+    fputs("\ngalley VERB --help tells more.\n", out);
+}
+
+static void print_verb_help(const struct verb *verb)
+{
+    fputs(verb->help, stdout);
+    if (verb->more_help)
+        verb->more_help(stdout);
+}
+
+static const struct verb *find_verb(const char *name)
+{
+    for (int i = 0; i < VERBS; i++)
+        if (!strcmp(verbs[i]->name, name))
+            return verbs[i];
+    return NULL;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+            return true;
+    return false;
+}
+
+static struct error *run(struct cli *cli, int argc, char **argv)
+{
+    const struct verb *verb = find_verb(argv[1]);
+    if (!verb)
+        return error_new(ERROR_USAGE, "no verb \"%s\"; galley --help lists them", argv[1]);
+    if (wants_help(argc - 1, argv + 1)) {
+        print_verb_help(verb);
+        return NULL;
+    }
+    return verb->run(cli, argc - 1, argv + 1);
+}
+
+/* Output that never reached its file (a full disk) must not look like success. */
+static struct error *flush_results(void)
+{
+    if (fflush(stdout) || ferror(stdout))
+        return error_errno(ERROR_IO, "cannot write to standard output");
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return 2;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        const struct verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;
+        if (verb)
+            print_verb_help(verb);
+        else
+            print_usage(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts("galley " GALLEY_VERSION);
+        return 0;
+    }
+
+    const char *temporary = getenv("TMPDIR");
+    struct cli cli = {.temporary_folder = temporary && *temporary ? temporary : "/tmp"};
+    struct error *e = run(&cli, argc, argv);
+    if (!e)
+        e = flush_results();
+    const int code = e ? comm_end(cli.comm, e) : 0;
+    comm_close(cli.comm);
+    return code;
+}

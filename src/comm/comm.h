@@ -1,0 +1,55 @@
+/*
+ * comm.h - the ranks of a run: who they are, small collectives, and ending together.
+ *
+ * MPI does the rendezvous and all control; gradients go through buckets.h. A program started without
+ * mpirun is a world of one rank. All functions marked "Collective" must be called by every rank in
+ * the same order; the others are local.
+ */
+#ifndef GALLEY_COMM_COMM_H
+#define GALLEY_COMM_COMM_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct comm;
+
+/* Collective. Starts MPI (thread level MULTIPLE) and finds out who is where. Once a process. */
+MUST_USE struct error *comm_open(struct comm **out);
+/* Collective. Ends MPI. NULL is fine. */
+void comm_close(struct comm *comm);
+
+int comm_rank(const struct comm *comm);
+int comm_world_size(const struct comm *comm);
+int comm_local_rank(const struct comm *comm);    /* among the ranks of this node */
+int comm_local_size(const struct comm *comm);
+const char *comm_host(const struct comm *comm);
+
+/* Collective. Element-wise over all ranks, in place, the same result everywhere. */
+MUST_USE struct error *comm_sum(struct comm *comm, double *values, int count);
+MUST_USE struct error *comm_sum_int64(struct comm *comm, int64_t *values, int count);
+MUST_USE struct error *comm_max(struct comm *comm, double *values, int count);
+/* Collective. Rank 0's bytes to everybody. */
+MUST_USE struct error *comm_broadcast(struct comm *comm, void *bytes, size_t count);
+/* Collective. `count` bytes of every rank, in rank order, to `all` (world_size * count) everywhere. */
+MUST_USE struct error *comm_all_gather(struct comm *comm, const void *mine, void *all,
+                                       size_t count);
+MUST_USE struct error *comm_barrier(struct comm *comm);
+
+/*
+ * Collective. Turns an error of any rank into the same error on every rank: each gives its own or
+ * NULL; if any is set, all get the message of the lowest rank that has one, marked as agreed, with
+ * "on rank R of host H: " before it unless every rank has one. So main() prints it once and all
+ * ranks end with the same code. Takes `mine`.
+ */
+MUST_USE struct error *comm_agree(struct comm *comm, struct error *mine);
+
+/*
+ * Ends all ranks with one message; for `main` alone. An agreed error: rank 0 prints it, every rank
+ * returns the exit code to give to exit() after comm_close. Any other: prints "rank R (host): ..."
+ * and aborts the world with the exit code; it does not return. Takes `error`. comm may be NULL.
+ */
+int comm_end(struct comm *comm, struct error *error);
+
+#endif

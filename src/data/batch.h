@@ -1,0 +1,21 @@
+/* batch.h - the samples of one micro-batch, as the model takes them. Plain data. */
+#ifndef GALLEY_DATA_BATCH_H
+#define GALLEY_DATA_BATCH_H
+
+#include <stdint.h>
+
+/*
+ * Row-major arrays of (B, T) in host memory, borrowed from the stream that filled them. Rows beyond
+ * the last sample of a short global batch are all padding: token 0, masks 0.
+ */
+struct batch {
+    int B, T;
+    int rows;                     /* samples in it, the first rows; 0..B */
+    const int32_t *tokens;        /* what the model reads */
+    const int32_t *targets;       /* what it shall predict */
+    const uint8_t *key_mask;      /* 1: attention may look at this position */
+    const uint8_t *loss_mask;     /* 1: this position's cross entropy is part of the loss */
+    const uint8_t *metric_mask;   /* 1: it is part of the perplexity */
+};
+
+#endif

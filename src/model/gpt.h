@@ -1,0 +1,85 @@
+/*
+ * gpt.h - the GPT: parameters on a device, forward, backward, and decoding with a cache.
+ *
+ * The model knows no ranks, no data source and no optimizer. It adds gradients of the *summed* loss
+ * into its flat gradient buffer and tells a callback which part of it is final.
+ */
+#ifndef GALLEY_MODEL_GPT_H
+#define GALLEY_MODEL_GPT_H
+
+#include "data/batch.h"
+#include "kernels/kernels.h"
+#include "model/parameters.h"
+#include "model/spec.h"
+
+struct model;
+
+/* Exact sums over the positions of one or more batches; add them, divide at the end. */
+struct loss_sums {
+    double loss;               /* cross entropy where loss_mask is 1 */
+    double loss_tokens;        /* how many those are */
+    double metric_loss;        /* cross entropy where metric_mask is 1 */
+    double metric_tokens;
+    double correct;            /* right predictions where loss_mask is 1 (Keras's masked accuracy) */
+};
+
+/* What the model is made for; decides the memory it takes. */
+struct model_options {
+    int B, T;            /* the largest batch of model_train and model_evaluate */
+    bool training;       /* gradients and what backward needs */
+};
+
+/* All memory is allocated here, on `device`. Weights are zero until set. */
+MUST_USE struct error *model_create(struct model **out, struct device *device,
+                                    const struct kernels *kernels, const struct model_spec *spec,
+                                    const struct model_options *options);
+void model_destroy(struct model *model);    /* memory stays until the device closes */
+
+const struct model_spec *model_spec(const struct model *model);
+const struct parameters *model_parameters(const struct model *model);
+
+/* The flat buffers, device memory of parameters->flat_count elements. gradients: training only. */
+float *model_weights(struct model *model);
+void *model_weights_copy(struct model *model);    /* bf16 copy, NULL in fp32 */
+float *model_gradients(struct model *model);
+/* Call after the weights were changed by anything but the `adam` kernel: renews the bf16 copy. */
+void model_weights_changed(struct model *model);
+
+/* Told by backward: gradient elements [first, flat_count) are final. `first` falls call by call to 0. */
+typedef void model_ready(void *self, int64_t first);
+
+void model_zero_gradients(struct model *model);
+/* Forward and backward of one micro-batch: adds to gradients and to `sums` (host; complete when the
+ * function returns). `ready` may be NULL (not the last micro-batch of a step). */
+MUST_USE struct error *model_train(struct model *model, const struct batch *batch,
+                                   struct loss_sums *sums, model_ready *ready, void *self);
+/* Forward only; adds to `sums`. */
+MUST_USE struct error *model_evaluate(struct model *model, const struct batch *batch,
+                                      struct loss_sums *sums);
+/* All logits of a batch, (B, T, V) fp32 in host memory of the caller; tokens and key_mask matter. */
+MUST_USE struct error *model_logits(struct model *model, const struct batch *batch, float *logits);
+
+/* ---- decoding: one position after the other, keys and values kept ---- */
+
+struct decoder;
+
+/* Room for `rows` sequences of up to `capacity` positions (at most spec.positions). Each decoder has
+ * its own cache and activations, allocated here. The model must outlive it. */
+MUST_USE struct error *decoder_create(struct decoder **out, struct model *model, int rows,
+                                      int capacity);
+void decoder_destroy(struct decoder *decoder);
+/* Forgets all positions. */
+void decoder_reset(struct decoder *decoder);
+int decoder_position(const struct decoder *decoder);    /* positions held, the same for all rows */
+
+/*
+ * Appends one token to each row (`tokens`, rows of them) and gives the logits that follow it:
+ * (rows, V) fp32 in host memory, valid until the next call. The family's masking rule holds: a
+ * mini-GPT's token 0 is not seen by later positions.
+ */
+MUST_USE struct error *decoder_append(struct decoder *decoder, const int32_t *tokens,
+                                      const float **logits);
+/* Row r continues from what was row `from[r]`: how beams move. */
+MUST_USE struct error *decoder_reorder(struct decoder *decoder, const int *from);
+
+#endif

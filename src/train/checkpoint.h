@@ -1,0 +1,97 @@
+/*
+ * checkpoint.h - a run's state in one HDF5 file, and finding the newest good one.
+ *
+ * A checkpoint is self-contained: model specification, tokenizer, effective configuration, weights,
+ * moments, cursor, random seeds, history. Anybody can read it: every tensor is a named dataset with
+ * its shape (/weights/decoder_0/attention/qkv/kernel, /optimizer/m/..., /optimizer/v/...), float32,
+ * attributes explain themselves.
+ *
+ * A checkpoint is never lost or half-read. Writing: FOLDER/checkpoints/.step-N.h5.partial, closed,
+ * fsync, renamed to step-00001234.h5, folder fsync; only then are older ones deleted. Every dataset
+ * carries the XXH3 hash of its bytes as an attribute; reading checks it. A damaged file is named with
+ * the tensor, what was expected and found, and the next older one is used.
+ *
+ * All functions are local (rank 0 writes and reads; the trainer broadcasts). Not thread-safe.
+ */
+#ifndef GALLEY_TRAIN_CHECKPOINT_H
+#define GALLEY_TRAIN_CHECKPOINT_H
+
+#include "base/config.h"
+#include "model/parameters.h"
+#include "text/tokenizer.h"
+
+#include <stdint.h>
+
+/* Numbers that say where a run stands; stored as attributes of /progress. */
+struct progress {
+    int64_t step;               /* optimizer steps done */
+    int64_t epoch;              /* the cursor: the next step is step_in_epoch of epoch, both from 0 */
+    int64_t step_in_epoch;
+    int64_t samples, tokens;    /* seen so far; tokens: unmasked ones */
+    uint64_t train_fingerprint; /* dataset_fingerprint of the training data */
+    uint64_t seed;              /* run.seed: initial weights, order, samplers */
+    int world_size;             /* ranks that wrote it; any number may read it */
+    double best_perplexity;     /* lowest validation perplexity so far, infinity at first */
+    int64_t best_step;          /* -1: none yet */
+};
+
+/* One line of history for each validation, kept with the checkpoint. */
+struct history_row {
+    int64_t step;
+    double epoch;
+    double validation_loss, validation_perplexity, validation_accuracy;
+};
+
+/* What is written; all pointers borrowed, host memory. */
+struct checkpoint {
+    const struct model_spec *spec;
+    const struct parameters *parameters;
+    const float *weights, *m, *v;        /* flat buffers of parameters->flat_count */
+    const struct tokenizer *tokenizer;
+    const char *config_yaml;             /* config_print of the effective configuration */
+    struct progress progress;
+    const struct history_row *history;
+    int history_rows;
+};
+
+/* Writes FOLDER/checkpoints/step-XXXXXXXX.h5 and returns when it is safely there. `*bytes` gets its
+ * size. Refused with one clear error, nothing lost: no space (checked before), read-only folder,
+ * write error. */
+MUST_USE struct error *checkpoint_write(const char *run_folder, const struct checkpoint *checkpoint,
+                                        size_t *bytes);
+
+/* Deletes all but the newest `keep` and the one of best_step. keep 0 keeps all. Never the last. */
+MUST_USE struct error *checkpoint_prune(const char *run_folder, int keep, int64_t best_step);
+
+/* An opened checkpoint, its attributes read and checked. */
+struct checkpoint_file;
+
+MUST_USE struct error *checkpoint_open(struct checkpoint_file **out, const char *path);
+void checkpoint_close(struct checkpoint_file *file);
+const char *checkpoint_path(const struct checkpoint_file *file);
+const struct model_spec *checkpoint_spec(const struct checkpoint_file *file);
+const struct progress *checkpoint_progress(const struct checkpoint_file *file);
+const char *checkpoint_config(const struct checkpoint_file *file);    /* YAML text */
+const struct history_row *checkpoint_history(const struct checkpoint_file *file, int *rows);
+/* A new tokenizer from the one stored. */
+MUST_USE struct error *checkpoint_tokenizer(const struct checkpoint_file *file,
+                                            struct tokenizer **out);
+/* Reads tensors by name into flat host buffers (flat_count of `parameters`, made from the file's own
+ * specification) and verifies their hashes; m and v may both be NULL. */
+MUST_USE struct error *checkpoint_read(struct checkpoint_file *file,
+                                       const struct parameters *parameters, float *weights,
+                                       float *m, float *v);
+/* Reads and checks every byte of the file, without keeping it. */
+MUST_USE struct error *checkpoint_verify(const char *path);
+
+/*
+ * The newest checkpoint of a run that verifies. `*path` (for the caller to free) is NULL where the
+ * folder has none. Damaged ones are reported with log_warning and passed over; if there are only
+ * damaged ones, that is an error.
+ */
+MUST_USE struct error *checkpoint_find_newest(const char *run_folder, char **path);
+/* A run folder or a checkpoint file, as users name either: the file to open. A run gives its best by
+ * validation perplexity if `best`, else the newest that verifies. */
+MUST_USE struct error *checkpoint_resolve(const char *run_or_file, bool best, char **path);
+
+#endif
