@@ -46,7 +46,7 @@ struct embed_forward {
 struct embed_backward {
     float *dtoken_table;       /* (V, C)  added to, in a fixed order: deterministic */
     float *dposition_table;    /* (positions, C)  added to */
-    const void *dx;            /* (N, C) act  in */
+    const void *dx, *dx_more;  /* (N, C) act  in: their sum is the gradient; dx_more may be NULL */
     const int32_t *tokens;     /* (N)  in */
     int B, T, C;
 };
@@ -69,9 +69,9 @@ struct layernorm_forward {
 
 /* dsum = d(loss)/d(sum): through the norm, plus `dresidual` where the sum is also used beside it. */
 struct layernorm_backward {
-    void *dsum;                /* (N, C) act  out; may be dy or dresidual itself */
+    void *dsum;                /* (N, C) act  out; may be one of its inputs */
     float *dweight, *dbias;    /* (C)  added to */
-    const void *dy;            /* (N, C) act  in */
+    const void *dy, *dy_more;  /* (N, C) act  in: their sum is the gradient; dy_more may be NULL */
     const void *dresidual;     /* (N, C) act  in, may be NULL */
     const void *sum;           /* (N, C) act  in */
     const float *mean, *rstd;  /* (N)  in */
@@ -139,7 +139,7 @@ struct attention_backward {
 struct attention_decode {
     void *out;                 /* (B, n, NH, HS) act  out */
     void *cache;               /* (B, 2, NH, capacity, HS) act  in and out: keys, values */
-    uint8_t *cache_mask;       /* (B, capacity)  in: 1 may be seen; the new positions' are set */
+    const uint8_t *cache_mask; /* (B, capacity)  in: 1 may be seen; the new positions' are set */
     const void *qkv;           /* (B, n, 3, NH, HS) act  in */
     int B, n, NH, HS;
     int capacity;              /* positions the cache has room for */
@@ -193,7 +193,8 @@ struct adam {
     const float *gradient;     /* (count)  in */
     int64_t count;
     float gradient_scale;      /* 1 / tokens, times the clip factor */
-    float alpha, beta1, beta2, epsilon, decay;
+    float alpha, epsilon, decay;
+    double beta1, beta2;       /* double: 1 - 0.999f is off by 1e-5 */
 };
 
 /* to = from, rounded to the activation type. */
@@ -211,9 +212,20 @@ struct sum_of_squares {
     int64_t count;
 };
 
+/* The largest sizes that will be asked for, so that scratch memory is there before the first step. */
+struct kernel_limits {
+    int64_t N;                 /* rows of a batch */
+    int T, C, F, NH, HS, V;
+};
+
 struct kernels {
     const char *name;          /* "cpu fp32 avx512", as the log prints it */
     enum dtype activation;
+
+    /* Makes sure the scratch memory suffices; every user of the table calls it before the first
+     * kernel. Scratch grows to the largest of all calls and is shared: kernels of a device run one
+     * after the other. */
+    MUST_USE struct error *(*reserve)(struct device *, const struct kernel_limits *);
 
     void (*embed_forward)(struct device *, const struct embed_forward *);
     void (*embed_backward)(struct device *, const struct embed_backward *);
@@ -231,8 +243,8 @@ struct kernels {
     void (*sum_of_squares)(struct device *, const struct sum_of_squares *);
 };
 
-/* The table for a device and precision, its scratch memory reserved. One clear error where the
- * processor cannot compute in that precision. The table is static and is never released. */
+/* The table for a device and precision. One clear error where the processor cannot compute in that
+ * precision. The table lives as long as the device. */
 MUST_USE struct error *kernels_for(const struct kernels **out, struct device *device,
                                    enum dtype activation);
 

@@ -17,7 +17,7 @@
 #define GALLEY_BASE_ERROR_H
 
 #define MUST_USE __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 
 /* What kind of thing went wrong; it decides the exit code (error_exit_code). */
 enum error_kind {

@@ -38,10 +38,14 @@ const char *device_description(const struct device *device);
 int device_threads(const struct device *device);
 
 /* Zeroed memory of the device, aligned to 64 bytes at least, touched already (no page faults later);
- * `purpose` is what the memory plan and an out-of-memory error call it. Lives until device_close. */
+ * `purpose` is what the memory plan and an out-of-memory error call it. Lives until device_release
+ * or device_close. */
 MUST_USE struct error *device_allocate(struct device *device, void **out, size_t bytes,
                                        const char *purpose);
-/* All that device_allocate handed out so far. */
+/* Gives one allocation of either kind back before device_close. NULL is fine. */
+void device_release(struct device *device, void *memory);
+
+/* All that is handed out now. */
 size_t device_allocated_bytes(const struct device *device);
 
 /* Host memory the device copies from and to quickly (pinned for a GPU); same life and rules. */
@@ -53,6 +57,11 @@ void device_copy_in(struct device *device, void *to, const void *host, size_t by
 void device_copy_out(struct device *device, void *host, const void *from, size_t bytes);
 void device_copy(struct device *device, void *to, const void *from, size_t bytes);
 void device_zero(struct device *device, void *memory, size_t bytes);
+
+/* What the kernels of a back-end keep with their device (scratch memory, cached plans): one pointer,
+ * released with `destroy` when the device closes. */
+void device_attach(struct device *device, void *state, void (*destroy)(void *state));
+void *device_attached(const struct device *device);
 
 /* Keeps the first failure (takes `error`); later ones are dropped. */
 void device_fail(struct device *device, struct error *error);

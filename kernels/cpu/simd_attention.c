@@ -1,0 +1,343 @@
+/*
+ * simd_attention.c - causal attention, forward and backward, one head of one sequence at a time.
+ *
+ * Each thread copies a head's q, k and v into padded fp32 scratch that stays in its cache, then works
+ * on blocks of QUERIES query rows against all keys up to the block's last: the scores of a block are
+ * the only thing that grows with T (QUERIES x T floats). Backward computes the probabilities again
+ * from the scores and the saved log-sum-exp, as Dao et al. 2022 (FlashAttention), section 3.1.
+ *
+ * All products go through multiply(), blocked in registers by hand: the sizes are too small for a
+ * library call, and 85 columns too odd for the compiler.
+ */
+#include "kernels/cpu/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    QUERIES = 32,
+    ROWS = VECTOR_BYTES == 64 ? 8 : 4,    /* of a register block; ROWS * 2 vectors of sums */
+    COLUMNS = 2 * LANES,
+    PADDING = 32,                         /* a multiple of ROWS and COLUMNS */
+};
+
+static inline int64_t padded(int64_t n)
+{
+    return (n + PADDING - 1) / PADDING * PADDING;
+}
+
+/* c (rows, columns; row length ldc) = or += a . b. a's element (i, k) stands at a[i * a_row + k *
+ * a_step], so it may be transposed; b is (depth, columns) with row length ldb. rows and columns are
+ * multiples of ROWS and COLUMNS: operands are padded. */
+static void multiply(float *c, int64_t ldc, const float *a, int64_t a_row, int64_t a_step,
+                     const float *b, int64_t ldb, int64_t rows, int64_t columns, int64_t depth,
+                     bool add)
+{
+    for (int64_t j = 0; j < columns; j += COLUMNS) {
+        for (int64_t i = 0; i < rows; i += ROWS) {
+            vec sum[ROWS][2];
+            for (int r = 0; r < ROWS; r++) {
+                const vec *old = (const vec *)(c + (i + r) * ldc + j);
+                sum[r][0] = add ? old[0] : (vec){0};
+                sum[r][1] = add ? old[1] : (vec){0};
+            }
+            const float *a_block = a + i * a_row;
+            for (int64_t k = 0; k < depth; k++) {
+                const vec *b_row = (const vec *)(b + k * ldb + j);
+                const vec b0 = b_row[0], b1 = b_row[1];
+                for (int r = 0; r < ROWS; r++) {
+                    const float scalar = a_block[r * a_row + k * a_step];
+                    sum[r][0] += scalar * b0;
+                    sum[r][1] += scalar * b1;
+                }
+            }
+            for (int r = 0; r < ROWS; r++) {
+                vec *new = (vec *)(c + (i + r) * ldc + j);
+                new[0] = sum[r][0];
+                new[1] = sum[r][1];
+            }
+        }
+    }
+}
+
+/* One thread's scratch: heads padded to Tp rows of HSp columns. */
+struct head {
+    int64_t T, HS, Tp, HSp;
+    float *q, *k, *v, *dout;          /* (Tp, HSp); q is scaled */
+    float *kt, *vt;                   /* (HSp, Tp): transposed */
+    float *dk, *dv;                   /* (Tp, HSp) */
+    float *scores, *dscores;          /* (QUERIES, Tp) */
+    float *rows;                      /* (QUERIES, HSp) */
+    float *visible;                   /* (Tp): 1 or 0 */
+};
+
+static struct head lay_out(float *scratch, int64_t T, int64_t HS)
+{
+    struct head h = {.T = T, .HS = HS, .Tp = padded(T), .HSp = padded(HS)};
+    float **const matrices[] = {&h.q, &h.k, &h.v, &h.dout, &h.kt, &h.vt, &h.dk, &h.dv};
+    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++, scratch += h.Tp * h.HSp)
+        *matrices[i] = scratch;
+    h.scores = scratch;
+    h.dscores = h.scores + QUERIES * h.Tp;
+    h.rows = h.dscores + QUERIES * h.Tp;
+    h.visible = h.rows + QUERIES * h.HSp;
+    return h;
+}
+
+/* Rows of a head out of a (B, T, stride) tensor into (Tp, HSp), times `scale`, zeros around. */
+static void pack(enum dtype act, float *to, const void *from, int64_t start, int64_t stride,
+                 const struct head *h, float scale)
+{
+    for (int64_t t = 0; t < h->T; t++) {
+        float *row = to + t * h->HSp;
+        load_act(act, row, from, start + t * stride, h->HS);
+        for (int64_t i = 0; i < h->HS; i++)
+            row[i] *= scale;
+        memset(row + h->HS, 0, (size_t)(h->HSp - h->HS) * sizeof(float));
+    }
+    memset(to + h->T * h->HSp, 0, (size_t)((h->Tp - h->T) * h->HSp) * sizeof(float));
+}
+
+static void transpose(float *to, const float *from, const struct head *h)
+{
+    enum { TILE = 16 };
+    for (int64_t t0 = 0; t0 < h->Tp; t0 += TILE)
+        for (int64_t i0 = 0; i0 < h->HSp; i0 += TILE)
+            for (int64_t i = i0; i < i0 + TILE; i++)
+                for (int64_t t = t0; t < t0 + TILE; t++)
+                    to[i * h->Tp + t] = from[t * h->HSp + i];
+}
+
+static void read_mask(const struct head *h, const uint8_t *key_mask, int64_t b)
+{
+    for (int64_t t = 0; t < h->Tp; t++)
+        h->visible[t] = t < h->T && (!key_mask || key_mask[b * h->T + t]) ? 1.0f : 0.0f;
+}
+
+/* Softmax of query t's scores over the keys it sees, unnormalised, zeros up to `width`; returns the
+ * sum, and the maximum that was subtracted. */
+static float softmax_row(float *s, const float *visible, int64_t t, int64_t width, float *max_out)
+{
+    float max = -INFINITY;
+#pragma omp simd reduction(max : max)
+    for (int64_t j = 0; j <= t; j++) {
+        const float x = visible[j] > 0 ? s[j] : -INFINITY;
+        max = x > max ? x : max;
+    }
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j <= t; j++) {
+        const float e = exp_fast(s[j] - max) * visible[j];
+        s[j] = e;
+        sum += e;
+    }
+    memset(s + t + 1, 0, (size_t)(width - t - 1) * sizeof(float));
+    *max_out = max;
+    return sum;
+}
+
+static void forward_head(enum dtype act, const struct attention_forward *a, struct head *h,
+                         int64_t b, int64_t head)
+{
+    const int64_t width = (int64_t)a->NH * a->HS, stride = 3 * width;
+    const int64_t start = b * a->T * stride + head * a->HS;
+    pack(act, h->q, a->qkv, start, stride, h, 1.0f / sqrtf((float)a->HS));
+    pack(act, h->k, a->qkv, start + width, stride, h, 1.0f);
+    pack(act, h->v, a->qkv, start + 2 * width, stride, h, 1.0f);
+    transpose(h->kt, h->k, h);
+    read_mask(h, a->key_mask, b);
+
+    for (int64_t first = 0; first < h->T; first += QUERIES) {
+        const int64_t keys = first + QUERIES;    /* <= Tp: a multiple of PADDING */
+        multiply(h->scores, h->Tp, h->q + first * h->HSp, h->HSp, 1, h->kt, h->Tp, QUERIES, keys,
+                 h->HS, false);
+        float scale[QUERIES] = {0};
+        const int64_t queries = h->T - first < QUERIES ? h->T - first : QUERIES;
+        for (int64_t i = 0; i < queries; i++) {
+            float max;
+            const float sum =
+                softmax_row(h->scores + i * h->Tp, h->visible, first + i, keys, &max);
+            const bool any = sum > 0;
+            scale[i] = any ? 1.0f / sum : 0.0f;
+            /* Of a row that sees nothing, backward makes exp(score - infinity) = 0. */
+            if (a->lse)
+                a->lse[(b * a->NH + head) * h->T + first + i] = any ? max + logf(sum) : INFINITY;
+        }
+        multiply(h->rows, h->HSp, h->scores, h->Tp, 1, h->v, h->HSp, QUERIES, h->HSp, keys, false);
+        for (int64_t i = 0; i < queries; i++) {
+            float *row = h->rows + i * h->HSp;
+            for (int64_t c = 0; c < h->HS; c++)
+                row[c] *= scale[i];
+            store_act(act, a->out, (b * a->T + first + i) * width + head * a->HS, row, h->HS);
+        }
+    }
+}
+
+void simd_attention_forward(struct device *device, enum dtype act,
+                            const struct attention_forward *a)
+{
+    const int64_t heads = (int64_t)a->B * a->NH;
+#pragma omp parallel
+    {
+        float *scratch = cpu_thread_scratch(device, attention_scratch_floats(a->T, a->HS));
+        struct head h = lay_out(scratch, a->T, a->HS);
+        memset(h.scores, 0, (size_t)(QUERIES * h.Tp) * sizeof(float));
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < heads; i++)
+            forward_head(act, a, &h, i / a->NH, i % a->NH);
+    }
+}
+
+/* Probabilities and their gradients for a block of queries, from scores and dout . v^T. */
+static void backward_rows(const struct head *h, const float *lse, const float *D, int64_t first,
+                          int64_t queries, int64_t keys)
+{
+    for (int64_t i = 0; i < queries; i++) {
+        const int64_t t = first + i;
+        float *p = h->scores + i * h->Tp, *dp = h->dscores + i * h->Tp;
+        const float lse_t = lse[t], D_i = D[i];
+        for (int64_t j = 0; j <= t; j++) {
+            const float probability =
+                lse_t < INFINITY ? exp_fast(p[j] - lse_t) * h->visible[j] : 0.0f;
+            p[j] = probability;
+            dp[j] = probability * (dp[j] - D_i);
+        }
+        memset(p + t + 1, 0, (size_t)(keys - t - 1) * sizeof(float));
+        memset(dp + t + 1, 0, (size_t)(keys - t - 1) * sizeof(float));
+    }
+    for (int64_t i = queries; i < QUERIES; i++) {
+        memset(h->scores + i * h->Tp, 0, (size_t)keys * sizeof(float));
+        memset(h->dscores + i * h->Tp, 0, (size_t)keys * sizeof(float));
+    }
+}
+
+static void backward_head(enum dtype act, const struct attention_backward *a, struct head *h,
+                          int64_t b, int64_t head)
+{
+    const int64_t width = (int64_t)a->NH * a->HS, stride = 3 * width;
+    const int64_t start = b * a->T * stride + head * a->HS;
+    const int64_t out_start = b * a->T * width + head * a->HS;
+    const float scale = 1.0f / sqrtf((float)a->HS);
+    const float *lse = a->lse + (b * a->NH + head) * h->T;
+    pack(act, h->q, a->qkv, start, stride, h, scale);
+    pack(act, h->k, a->qkv, start + width, stride, h, 1.0f);
+    pack(act, h->v, a->qkv, start + 2 * width, stride, h, 1.0f);
+    pack(act, h->dout, a->dout, out_start, width, h, 1.0f);
+    transpose(h->kt, h->k, h);
+    transpose(h->vt, h->v, h);
+    read_mask(h, a->key_mask, b);
+    memset(h->dk, 0, (size_t)(h->Tp * h->HSp) * sizeof(float));
+    memset(h->dv, 0, (size_t)(h->Tp * h->HSp) * sizeof(float));
+
+    for (int64_t first = 0; first < h->T; first += QUERIES) {
+        const int64_t keys = first + QUERIES;
+        const int64_t queries = h->T - first < QUERIES ? h->T - first : QUERIES;
+        const float *q = h->q + first * h->HSp, *dout = h->dout + first * h->HSp;
+
+        /* D = sum over channels of dout * out: what softmax's backward subtracts. */
+        float D[QUERIES] = {0};
+        for (int64_t i = 0; i < queries; i++) {
+            load_act(act, h->rows, a->out, out_start + (first + i) * width, h->HS);
+            float sum = 0;
+#pragma omp simd reduction(+ : sum)
+            for (int64_t c = 0; c < h->HS; c++)
+                sum += h->rows[c] * dout[i * h->HSp + c];
+            D[i] = sum;
+        }
+        multiply(h->scores, h->Tp, q, h->HSp, 1, h->kt, h->Tp, QUERIES, keys, h->HS, false);
+        multiply(h->dscores, h->Tp, dout, h->HSp, 1, h->vt, h->Tp, QUERIES, keys, h->HS, false);
+        backward_rows(h, lse, D, first, queries, keys);
+
+        multiply(h->dv, h->HSp, h->scores, 1, h->Tp, dout, h->HSp, keys, h->HSp, QUERIES, true);
+        multiply(h->dk, h->HSp, h->dscores, 1, h->Tp, q, h->HSp, keys, h->HSp, QUERIES, true);
+        multiply(h->rows, h->HSp, h->dscores, h->Tp, 1, h->k, h->HSp, QUERIES, h->HSp, keys,
+                 false);
+        for (int64_t i = 0; i < queries; i++) {
+            float *row = h->rows + i * h->HSp;
+            for (int64_t c = 0; c < h->HS; c++)
+                row[c] *= scale;
+            store_act(act, a->dqkv, start + (first + i) * stride, row, h->HS);
+        }
+    }
+    for (int64_t t = 0; t < h->T; t++) {
+        store_act(act, a->dqkv, start + width + t * stride, h->dk + t * h->HSp, h->HS);
+        store_act(act, a->dqkv, start + 2 * width + t * stride, h->dv + t * h->HSp, h->HS);
+    }
+}
+
+void simd_attention_backward(struct device *device, enum dtype act,
+                             const struct attention_backward *a)
+{
+    const int64_t heads = (int64_t)a->B * a->NH;
+#pragma omp parallel
+    {
+        float *scratch = cpu_thread_scratch(device, attention_scratch_floats(a->T, a->HS));
+        struct head h = lay_out(scratch, a->T, a->HS);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < heads; i++)
+            backward_head(act, a, &h, i / a->NH, i % a->NH);
+    }
+}
+
+/* New position `at` of one head: q against the cached keys 0..at, then their values. */
+static void decode_row(enum dtype act, const struct attention_decode *a, int64_t b, int64_t head,
+                       int64_t i, float *scratch)
+{
+    const int64_t HS = a->HS, width = (int64_t)a->NH * HS, row = b * a->n + i;
+    const int64_t at = a->position + i;
+    const int64_t keys = ((b * 2) * a->NH + head) * a->capacity * HS;
+    const int64_t values = ((b * 2 + 1) * a->NH + head) * a->capacity * HS;
+    float *q = scratch, *buffer = q + HS, *out = buffer + HS, *scores = out + HS;
+    const float scale = 1.0f / sqrtf((float)HS);
+    const uint8_t *visible = a->cache_mask + b * a->capacity;
+
+    load_act(act, q, a->qkv, row * 3 * width + head * HS, HS);
+    float max = -INFINITY;
+    for (int64_t j = 0; j <= at; j++) {
+        const float *k = read_row(act, a->cache, keys + j * HS, HS, buffer);
+        float dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t c = 0; c < HS; c++)
+            dot += q[c] * k[c];
+        scores[j] = visible[j] ? dot * scale : -INFINITY;
+        max = scores[j] > max ? scores[j] : max;
+    }
+    float sum = 0;
+    memset(out, 0, (size_t)HS * sizeof(float));
+    for (int64_t j = 0; j <= at; j++) {
+        if (!visible[j])
+            continue;
+        const float e = exp_fast(scores[j] - max);
+        const float *v = read_row(act, a->cache, values + j * HS, HS, buffer);
+        sum += e;
+        for (int64_t c = 0; c < HS; c++)
+            out[c] += e * v[c];
+    }
+    const float norm = sum > 0 ? 1.0f / sum : 0.0f;
+    for (int64_t c = 0; c < HS; c++)
+        out[c] *= norm;
+    store_act(act, a->out, row * width + head * HS, out, HS);
+}
+
+void simd_attention_decode(struct device *device, enum dtype act, const struct attention_decode *a)
+{
+    const int64_t heads = (int64_t)a->B * a->NH, HS = a->HS, width = a->NH * HS;
+#pragma omp parallel
+    {
+        float *scratch = cpu_thread_scratch(device, a->capacity + 4 * HS);
+#pragma omp for schedule(static)
+        for (int64_t bh = 0; bh < heads; bh++) {
+            const int64_t b = bh / a->NH, head = bh % a->NH;
+            for (int64_t i = 0; i < a->n; i++) {
+                const int64_t from = (b * a->n + i) * 3 * width + head * HS;
+                const int64_t at = (int64_t)a->position + i;
+                for (int kv = 0; kv < 2; kv++) {
+                    const int64_t to = (((b * 2 + kv) * a->NH + head) * a->capacity + at) * HS;
+                    load_act(act, scratch, a->qkv, from + (kv + 1) * width, HS);
+                    store_act(act, a->cache, to, scratch, HS);
+                }
+                decode_row(act, a, b, head, i, scratch);
+            }
+        }
+    }
+}

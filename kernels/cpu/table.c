@@ -1,0 +1,181 @@
+/* table.c - fills the kernel tables of a CPU device and holds what they share. */
+#include "kernels/cpu/cpu.h"
+
+#include "kernels/cpu/isa.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Every slot in both precisions: SLOT(name, f) makes f's two instances. */
+#define SLOT(slot, call)                                                                           \
+    static void slot##_f32(struct device *d, const struct slot *a)                                 \
+    {                                                                                              \
+        call(d, DTYPE_F32, a);                                                                     \
+    }                                                                                              \
+    static void slot##_bf16(struct device *d, const struct slot *a)                                \
+    {                                                                                              \
+        call(d, DTYPE_BF16, a);                                                                    \
+    }
+
+SLOT(embed_forward, cpu_state(d)->simd->embed_forward)
+SLOT(embed_backward, cpu_state(d)->simd->embed_backward)
+SLOT(layernorm_forward, cpu_state(d)->simd->layernorm_forward)
+SLOT(layernorm_backward, cpu_state(d)->simd->layernorm_backward)
+SLOT(linear_forward, cpu_linear_forward)
+SLOT(linear_backward, cpu_linear_backward)
+SLOT(attention_forward, cpu_state(d)->simd->attention_forward)
+SLOT(attention_backward, cpu_state(d)->simd->attention_backward)
+SLOT(attention_decode, cpu_state(d)->simd->attention_decode)
+SLOT(classifier, cpu_classifier)
+SLOT(logits_forward, cpu_logits_forward)
+SLOT(adam, cpu_state(d)->simd->adam)
+SLOT(convert, cpu_state(d)->simd->convert)
+SLOT(sum_of_squares, cpu_state(d)->simd->sum_of_squares)
+
+struct cpu_state *cpu_state(struct device *device)
+{
+    return device_attached(device);
+}
+
+float *cpu_thread_scratch(struct device *device, int64_t floats)
+{
+    struct cpu_state *s = cpu_state(device);
+    if ((size_t)floats * sizeof(float) > s->thread_bytes)
+        BUG("a kernel needs %lld floats of scratch, %zu bytes are reserved", (long long)floats,
+            s->thread_bytes);
+    return (float *)(void *)(s->per_thread + (size_t)omp_get_thread_num() * s->thread_bytes);
+}
+
+void *cpu_shared_scratch(struct device *device, size_t bytes)
+{
+    struct cpu_state *s = cpu_state(device);
+    if (bytes > s->shared_bytes)
+        BUG("a kernel needs %zu bytes of scratch, %zu are reserved", bytes, s->shared_bytes);
+    return s->shared;
+}
+
+void cpu_matmul(struct device *device, const char *kernel, const struct matmul *product)
+{
+    if (product->M == 0 || product->N == 0)
+        return;
+    struct error *e = matmul_run(cpu_state(device)->matmul, product);
+    if (e)
+        device_fail(device, error_context(e, "in kernel %s", kernel));
+}
+
+int64_t attention_scratch_floats(int64_t T, int64_t HS)
+{
+    const int64_t Tp = (T + 31) / 32 * 32, HSp = (HS + 31) / 32 * 32;
+    return 8 * Tp * HSp + 2 * 32 * Tp + 32 * HSp + Tp;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static struct error *reserve(struct device *device, const struct kernel_limits *limits,
+                             enum dtype act)
+{
+    struct cpu_state *s = cpu_state(device);
+    const size_t threads = (size_t)device_threads(device);
+    const size_t C = (size_t)limits->C, page = 4096;
+
+    size_t thread_bytes = (size_t)attention_scratch_floats(limits->T, limits->HS);
+    thread_bytes = larger(thread_bytes, 4 * C);
+    thread_bytes = larger(thread_bytes, (size_t)limits->T + 4 * (size_t)limits->HS);
+    thread_bytes = (thread_bytes * sizeof(float) + page - 1) & ~(page - 1);
+    if (thread_bytes > s->thread_bytes) {
+        void *memory;
+        TRY(device_allocate(device, &memory, thread_bytes * threads, "kernel scratch of threads"));
+        device_release(device, s->per_thread);
+        s->per_thread = memory;
+        s->thread_bytes = thread_bytes;
+    }
+
+    size_t shared_bytes = CLASSIFIER_TILE * (size_t)limits->V * (act == DTYPE_F32 ? 4 : 6);
+    shared_bytes = larger(shared_bytes, threads * 2 * C * sizeof(float));
+    if (shared_bytes > s->shared_bytes) {
+        void *memory;
+        TRY(device_allocate(device, &memory, shared_bytes, "kernel scratch"));
+        device_release(device, s->shared);
+        s->shared = memory;
+        s->shared_bytes = shared_bytes;
+    }
+    return NULL;
+}
+
+static struct error *reserve_f32(struct device *device, const struct kernel_limits *limits)
+{
+    return reserve(device, limits, DTYPE_F32);
+}
+
+static struct error *reserve_bf16(struct device *device, const struct kernel_limits *limits)
+{
+    return reserve(device, limits, DTYPE_BF16);
+}
+
+#define TABLE(type)                                                                                \
+    {                                                                                              \
+        .reserve = reserve_##type, .embed_forward = embed_forward_##type,                          \
+        .embed_backward = embed_backward_##type, .layernorm_forward = layernorm_forward_##type,    \
+        .layernorm_backward = layernorm_backward_##type, .linear_forward = linear_forward_##type,  \
+        .linear_backward = linear_backward_##type, .attention_forward = attention_forward_##type,  \
+        .attention_backward = attention_backward_##type,                                           \
+        .attention_decode = attention_decode_##type, .classifier = classifier_##type,              \
+        .logits_forward = logits_forward_##type, .adam = adam_##type, .convert = convert_##type,   \
+        .sum_of_squares = sum_of_squares_##type,                                                   \
+    }
+
+static const struct kernels tables[2] = {[DTYPE_F32] = TABLE(f32), [DTYPE_BF16] = TABLE(bf16)};
+
+static const struct simd_kernels *best_simd(void)
+{
+    int i = 0;
+    while (simd_sets[i + 1] && !simd_sets[i]->supported())
+        i++;
+    return simd_sets[i];
+}
+
+static void destroy_state(void *self)
+{
+    struct cpu_state *s = self;
+    matmul_engine_destroy(s->matmul);
+    free(s);
+}
+
+static struct error *attach_state(struct device *device)
+{
+    struct cpu_state *s = calloc(1, sizeof *s);
+    if (!s)
+        return error_new(ERROR_MEMORY, "no memory for the CPU kernels (%zu bytes)", sizeof *s);
+    struct error *e = matmul_engine_create(&s->matmul);
+    if (e) {
+        free(s);
+        return e;
+    }
+    s->simd = best_simd();
+    for (int type = DTYPE_F32; type <= DTYPE_BF16; type++) {
+        snprintf(s->names[type], sizeof s->names[type], "cpu %s, %s, %s",
+                 dtype_name((enum dtype)type), s->simd->isa, matmul_engine_name(s->matmul));
+        s->tables[type] = tables[type];
+        s->tables[type].name = s->names[type];
+        s->tables[type].activation = (enum dtype)type;
+    }
+    device_attach(device, s, destroy_state);
+    return NULL;
+}
+
+struct error *kernels_for(const struct kernels **out, struct device *device, enum dtype activation)
+{
+    if (!device_attached(device))
+        TRY(attach_state(device));
+    struct cpu_state *s = cpu_state(device);
+    if (activation == DTYPE_BF16 && !matmul_engine_has_bf16(s->matmul))
+        return error_new(ERROR_DEVICE, "%s has no bf16 matrix products on this processor; set "
+                         "train.precision to fp32", matmul_engine_name(s->matmul));
+    *out = &s->tables[activation];
+    return NULL;
+}

@@ -1,0 +1,212 @@
+/* device.c - what devices of all kinds have in common: their allocations and the latched failure. */
+#include "device/device.h"
+
+#include "device/backend.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct allocation {
+    struct allocation *next;
+    void *memory;
+    size_t bytes;
+    bool host;
+};
+
+struct device {
+    const struct backend *backend;
+    void *self;
+    int threads;
+    char description[128];
+    struct allocation *allocations;
+    size_t allocated_bytes;
+    void *attached;
+    void (*destroy_attached)(void *);
+    struct error *failure;
+};
+
+/* In order of preference for "auto". */
+static const struct backend *const backends[] = {&backend_cpu};
+enum { BACKENDS = sizeof backends / sizeof backends[0] };
+
+static struct error *choose_backend(const struct backend **out, const char *kind)
+{
+    for (int i = 0; i < BACKENDS; i++) {
+        if (!strcmp(kind, "auto") || !strcmp(kind, backends[i]->kind)) {
+            *out = backends[i];
+            return NULL;
+        }
+    }
+    return error_new(ERROR_USAGE, "there is no device \"%s\" in this build; it knows: auto, cpu",
+                     kind);
+}
+
+struct error *device_open(struct device **out, const struct device_options *options)
+{
+    const struct backend *backend;
+    TRY(choose_backend(&backend, options->kind));
+
+    struct device *d = calloc(1, sizeof *d);
+    if (!d)
+        return error_new(ERROR_MEMORY, "no memory for the device (%zu bytes)", sizeof *d);
+    d->backend = backend;
+
+    struct error *e =
+        backend->open(&d->self, &d->threads, d->description, sizeof d->description, options);
+    if (e) {
+        free(d);
+        return e;
+    }
+    *out = d;
+    return NULL;
+}
+
+static void release(struct device *device, struct allocation *a)
+{
+    if (a->host)
+        device->backend->release_host(device->self, a->memory, a->bytes);
+    else
+        device->backend->release(device->self, a->memory, a->bytes);
+    device->allocated_bytes -= a->bytes;
+    free(a);
+}
+
+void device_close(struct device *device)
+{
+    if (!device)
+        return;
+    if (device->destroy_attached)
+        device->destroy_attached(device->attached);
+    while (device->allocations) {
+        struct allocation *a = device->allocations;
+        device->allocations = a->next;
+        release(device, a);
+    }
+    device->backend->close(device->self);
+    error_destroy(device->failure);
+    free(device);
+}
+
+const char *device_kind(const struct device *device)
+{
+    return device->backend->kind;
+}
+
+const char *device_description(const struct device *device)
+{
+    return device->description;
+}
+
+int device_threads(const struct device *device)
+{
+    return device->threads;
+}
+
+static struct error *allocate(struct device *device, void **out, size_t bytes, const char *purpose,
+                              bool host)
+{
+    struct allocation *a = calloc(1, sizeof *a);
+    if (!a)
+        return error_new(ERROR_MEMORY, "no memory for %s (%zu bytes)", purpose, bytes);
+    a->bytes = bytes;
+    a->host = host;
+
+    struct error *e = host ? device->backend->allocate_host(device->self, &a->memory, bytes, purpose)
+                           : device->backend->allocate(device->self, &a->memory, bytes, purpose);
+    if (e) {
+        free(a);
+        return e;
+    }
+    a->next = device->allocations;
+    device->allocations = a;
+    device->allocated_bytes += bytes;
+    *out = a->memory;
+    return NULL;
+}
+
+struct error *device_allocate(struct device *device, void **out, size_t bytes, const char *purpose)
+{
+    return allocate(device, out, bytes, purpose, false);
+}
+
+struct error *device_allocate_host(struct device *device, void **out, size_t bytes,
+                                   const char *purpose)
+{
+    return allocate(device, out, bytes, purpose, true);
+}
+
+void device_release(struct device *device, void *memory)
+{
+    for (struct allocation **at = &device->allocations; memory && *at; at = &(*at)->next) {
+        struct allocation *a = *at;
+        if (a->memory == memory) {
+            *at = a->next;
+            release(device, a);
+            return;
+        }
+    }
+    if (memory)
+        BUG("memory is released that the device did not allocate");
+}
+
+size_t device_allocated_bytes(const struct device *device)
+{
+    return device->allocated_bytes;
+}
+
+void device_copy_in(struct device *device, void *to, const void *host, size_t bytes)
+{
+    device->backend->copy_in(device, to, host, bytes);
+}
+
+void device_copy_out(struct device *device, void *host, const void *from, size_t bytes)
+{
+    device->backend->copy_out(device, host, from, bytes);
+}
+
+void device_copy(struct device *device, void *to, const void *from, size_t bytes)
+{
+    device->backend->copy(device, to, from, bytes);
+}
+
+void device_zero(struct device *device, void *memory, size_t bytes)
+{
+    device->backend->zero(device, memory, bytes);
+}
+
+void device_attach(struct device *device, void *state, void (*destroy)(void *state))
+{
+    if (device->attached)
+        BUG("two back-ends attach to one device");
+    device->attached = state;
+    device->destroy_attached = destroy;
+}
+
+void *device_attached(const struct device *device)
+{
+    return device->attached;
+}
+
+void device_fail(struct device *device, struct error *error)
+{
+    if (device->failure)
+        error_destroy(error);
+    else
+        device->failure = error;
+}
+
+struct error *device_check(struct device *device)
+{
+    struct error *e = device->failure;
+    device->failure = NULL;
+    return e;
+}
+
+struct error *device_synchronize(struct device *device)
+{
+    struct error *e = device->backend->synchronize(device->self);
+    if (e)
+        device_fail(device, e);
+    return device_check(device);
+}

@@ -1,0 +1,409 @@
+/*
+ * gpt.c - forward and backward of the mini-GPT, on any table of kernels.
+ *
+ * Blocks are post-norm, as KerasHub's TransformerDecoder by default:
+ *   x1 = norm(x + attention(x)),  x2 = norm(x1 + W2 relu(W1 x1 + b1) + b2);
+ * logits = x W + b, with no norm before the head. Source: keras_hub TransformerDecoder and the
+ * example "GPT text generation from scratch".
+ */
+#include "model/gpt.h"
+
+#include "base/arena.h"
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const float NORM_EPSILON = 1e-5f;
+
+/* ---- memory ---- */
+
+static void lay_out_layer(struct layer_activations *a, const struct model *m, struct arena *arena)
+{
+    const size_t act = dtype_bytes(m->kernels->activation);
+    const size_t N = (size_t)m->options.B * (size_t)m->options.T;
+    const size_t C = (size_t)m->spec.C, width = (size_t)(m->spec.NH * spec_head_size(&m->spec));
+    a->qkv = arena_take(arena, N * 3 * width * act);
+    a->attended = arena_take(arena, N * width * act);
+    a->lse = arena_take(arena, N * (size_t)m->spec.NH * sizeof(float));
+    a->sum1 = arena_take(arena, N * C * act);
+    a->x1 = arena_take(arena, N * C * act);
+    a->mean1 = arena_take(arena, N * sizeof(float));
+    a->rstd1 = arena_take(arena, N * sizeof(float));
+    a->hidden = arena_take(arena, N * (size_t)m->spec.F * act);
+    a->sum2 = arena_take(arena, N * C * act);
+    a->x2 = arena_take(arena, N * C * act);
+    a->mean2 = arena_take(arena, N * sizeof(float));
+    a->rstd2 = arena_take(arena, N * sizeof(float));
+}
+
+static void lay_out_activations(struct model *m, struct arena *arena)
+{
+    const size_t act = dtype_bytes(m->kernels->activation);
+    const size_t N = (size_t)m->options.B * (size_t)m->options.T;
+    const size_t C = (size_t)m->spec.C, width = (size_t)(m->spec.NH * spec_head_size(&m->spec));
+    m->tokens = arena_take(arena, N * sizeof(int32_t));
+    m->targets = arena_take(arena, N * sizeof(int32_t));
+    m->key_mask = arena_take(arena, N);
+    m->loss_mask = arena_take(arena, N);
+    m->x0 = arena_take(arena, N * C * act);
+    for (int l = 0; l < m->spec.L; l++) {
+        /* Without backward nothing of a layer is needed after it, but for the next one's input:
+         * layers take turns with two sets. */
+        if (m->options.training || l < 2)
+            lay_out_layer(&m->layers[l], m, arena);
+        else
+            m->layers[l] = m->layers[l - 2];
+    }
+    m->branch = arena_take(arena, N * C * act);
+    m->losses = arena_take(arena, N * sizeof(float));
+    m->correct = arena_take(arena, N);
+    if (m->options.training) {
+        m->dx = arena_take(arena, N * C * act);
+        m->dbranch = arena_take(arena, N * C * act);
+        m->dqkv = arena_take(arena, N * 3 * width * act);
+        m->dattended = arena_take(arena, N * width * act);
+        m->dhidden = arena_take(arena, N * (size_t)m->spec.F * act);
+    }
+}
+
+static void lay_out_state(struct model *m, struct arena *arena)
+{
+    const size_t count = (size_t)m->parameters->flat_count;
+    m->weights = arena_take(arena, count * sizeof(float));
+    m->copy = m->kernels->activation == DTYPE_F32
+                  ? NULL
+                  : arena_take(arena, count * dtype_bytes(m->kernels->activation));
+    m->gradients = m->options.training ? arena_take(arena, count * sizeof(float)) : NULL;
+}
+
+static void lay_out_host(struct model *m, struct arena *arena)
+{
+    const size_t N = (size_t)m->options.B * (size_t)m->options.T;
+    m->host_losses = arena_take(arena, N * sizeof(float));
+    m->host_correct = arena_take(arena, N);
+}
+
+static struct error *allocate(struct model *m)
+{
+    struct arena activations = {0}, state = {0}, host = {0};
+    lay_out_activations(m, &activations);
+    lay_out_state(m, &state);
+    lay_out_host(m, &host);
+    TRY(device_allocate(m->device, &m->memory, activations.used, "activations"));
+    TRY(device_allocate(m->device, &m->state, state.used,
+                        m->options.training ? "weights and gradients" : "weights"));
+    TRY(device_allocate_host(m->device, &m->host_memory, host.used, "losses on the host"));
+
+    activations = (struct arena){.base = m->memory, .capacity = activations.used};
+    state = (struct arena){.base = m->state, .capacity = state.used};
+    host = (struct arena){.base = m->host_memory, .capacity = host.used};
+    lay_out_activations(m, &activations);
+    lay_out_state(m, &state);
+    lay_out_host(m, &host);
+    return NULL;
+}
+
+struct error *model_create(struct model **out, struct device *device,
+                           const struct kernels *kernels, const struct model_spec *spec,
+                           const struct model_options *options)
+{
+    struct error *e;
+    struct model *m = calloc(1, sizeof *m);
+    if (!m)
+        return error_new(ERROR_MEMORY, "no memory for the model (%zu bytes)", sizeof *m);
+    m->device = device;
+    m->kernels = kernels;
+    m->spec = *spec;
+    m->options = *options;
+    m->layers = calloc((size_t)spec->L, sizeof *m->layers);
+    if (!m->layers) {
+        e = error_new(ERROR_MEMORY, "no memory for %d layers", spec->L);
+        goto fail;
+    }
+    if ((e = parameters_create(&m->parameters, spec)))
+        goto fail;
+    if ((e = model_offsets_find(&m->offsets, m->parameters, spec->L)))
+        goto fail;
+    if ((e = kernels->reserve(device, &(struct kernel_limits){
+             .N = (int64_t)options->B * options->T, .T = options->T, .C = spec->C, .F = spec->F,
+             .NH = spec->NH, .HS = spec_head_size(spec), .V = spec->V})))
+        goto fail;
+    if ((e = allocate(m)))
+        goto fail;
+    *out = m;
+    return NULL;
+
+fail:
+    model_destroy(m);
+    return error_context(e, "making the model");
+}
+
+void model_destroy(struct model *model)
+{
+    if (!model)
+        return;
+    device_release(model->device, model->memory);
+    device_release(model->device, model->state);
+    device_release(model->device, model->host_memory);
+    model_offsets_release(&model->offsets);
+    parameters_destroy(model->parameters);
+    free(model->layers);
+    free(model);
+}
+
+const struct model_spec *model_spec(const struct model *model)
+{
+    return &model->spec;
+}
+
+const struct parameters *model_parameters(const struct model *model)
+{
+    return model->parameters;
+}
+
+float *model_weights(struct model *model)
+{
+    return model->weights;
+}
+
+void *model_weights_copy(struct model *model)
+{
+    return model->copy;
+}
+
+float *model_gradients(struct model *model)
+{
+    return model->gradients;
+}
+
+void model_weights_changed(struct model *model)
+{
+    if (model->copy)
+        model->kernels->convert(model->device, &(struct convert){
+            .to = model->copy, .from = model->weights, .count = model->parameters->flat_count,
+        });
+}
+
+void model_zero_gradients(struct model *model)
+{
+    device_zero(model->device, model->gradients,
+                (size_t)model->parameters->flat_count * sizeof(float));
+}
+
+/* ---- forward ---- */
+
+static void load_batch(struct model *m, const struct batch *batch)
+{
+    const size_t N = (size_t)batch->B * (size_t)batch->T;
+    if (batch->B > m->options.B || batch->T > m->options.T)
+        BUG("a batch of %d x %d in a model made for %d x %d", batch->B, batch->T, m->options.B,
+            m->options.T);
+    device_copy_in(m->device, m->tokens, batch->tokens, N * sizeof(int32_t));
+    device_copy_in(m->device, m->key_mask, batch->key_mask, N);
+    if (batch->targets) {
+        device_copy_in(m->device, m->targets, batch->targets, N * sizeof(int32_t));
+        device_copy_in(m->device, m->loss_mask, batch->loss_mask, N);
+    }
+}
+
+static void forward_layer(struct model *m, int l, const void *x, int B, int T)
+{
+    const struct kernels *k = m->kernels;
+    const struct layer_offsets *o = &m->offsets.layers[l];
+    const struct layer_activations *a = &m->layers[l];
+    const float *w = m->weights;
+    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec), F = m->spec.F;
+    const int64_t N = (int64_t)B * T;
+
+    k->linear_forward(m->device, &(struct linear_forward){
+        .y = a->qkv, .x = x, .weight = model_operand(m, o->qkv), .bias = w + o->qkv_bias,
+        .N = N, .K = C, .M = 3 * NH * HS,
+    });
+    k->attention_forward(m->device, &(struct attention_forward){
+        .out = a->attended, .lse = a->lse, .qkv = a->qkv, .key_mask = m->key_mask,
+        .B = B, .T = T, .NH = NH, .HS = HS,
+    });
+    k->linear_forward(m->device, &(struct linear_forward){
+        .y = m->branch, .x = a->attended, .weight = model_operand(m, o->out),
+        .bias = w + o->out_bias, .N = N, .K = NH * HS, .M = C,
+    });
+    k->layernorm_forward(m->device, &(struct layernorm_forward){
+        .y = a->x1, .sum = a->sum1, .mean = a->mean1, .rstd = a->rstd1, .x = x,
+        .delta = m->branch, .weight = w + o->norm1, .bias = w + o->norm1_bias,
+        .N = N, .C = C, .epsilon = NORM_EPSILON,
+    });
+    k->linear_forward(m->device, &(struct linear_forward){
+        .y = a->hidden, .x = a->x1, .weight = model_operand(m, o->up), .bias = w + o->up_bias,
+        .activation = ACTIVATION_RELU, .N = N, .K = C, .M = F,
+    });
+    k->linear_forward(m->device, &(struct linear_forward){
+        .y = m->branch, .x = a->hidden, .weight = model_operand(m, o->down),
+        .bias = w + o->down_bias, .N = N, .K = F, .M = C,
+    });
+    k->layernorm_forward(m->device, &(struct layernorm_forward){
+        .y = a->x2, .sum = a->sum2, .mean = a->mean2, .rstd = a->rstd2, .x = a->x1,
+        .delta = m->branch, .weight = w + o->norm2, .bias = w + o->norm2_bias,
+        .N = N, .C = C, .epsilon = NORM_EPSILON,
+    });
+}
+
+/* Up to what the head reads: (N, C). */
+static const void *forward(struct model *m, const struct batch *batch)
+{
+    load_batch(m, batch);
+    m->kernels->embed_forward(m->device, &(struct embed_forward){
+        .x = m->x0, .tokens = m->tokens, .token_table = m->weights + m->offsets.token,
+        .position_table = m->weights + m->offsets.position,
+        .B = batch->B, .T = batch->T, .C = m->spec.C,
+    });
+    const void *x = m->x0;
+    for (int l = 0; l < m->spec.L; l++) {
+        forward_layer(m, l, x, batch->B, batch->T);
+        x = m->layers[l].x2;
+    }
+    return x;
+}
+
+/* The head: losses, and with `training` its gradients and m->dx. */
+static void classify(struct model *m, const void *x, int64_t N, bool training)
+{
+    m->kernels->classifier(m->device, &(struct classifier){
+        .losses = m->losses, .correct = m->correct,
+        .dx = training ? m->dx : NULL,
+        .dweight = training ? m->gradients + m->offsets.head : NULL,
+        .dbias = training ? m->gradients + m->offsets.head_bias : NULL,
+        .x = x, .weight = model_operand(m, m->offsets.head),
+        .bias = m->weights + m->offsets.head_bias,
+        .targets = m->targets, .mask = m->loss_mask,
+        .N = N, .C = m->spec.C, .V = m->spec.V,
+    });
+}
+
+static struct error *add_sums(struct model *m, const struct batch *batch, struct loss_sums *sums)
+{
+    const int64_t N = (int64_t)batch->B * batch->T;
+    device_copy_out(m->device, m->host_losses, m->losses, (size_t)N * sizeof(float));
+    device_copy_out(m->device, m->host_correct, m->correct, (size_t)N);
+    TRY(device_synchronize(m->device));
+    for (int64_t n = 0; n < N; n++) {
+        if (batch->loss_mask[n]) {
+            sums->loss += (double)m->host_losses[n];
+            sums->loss_tokens++;
+            sums->correct += m->host_correct[n];
+        }
+        if (batch->metric_mask[n]) {
+            sums->metric_loss += (double)m->host_losses[n];
+            sums->metric_tokens++;
+        }
+    }
+    return NULL;
+}
+
+struct error *model_evaluate(struct model *model, const struct batch *batch,
+                             struct loss_sums *sums)
+{
+    const void *x = forward(model, batch);
+    classify(model, x, (int64_t)batch->B * batch->T, false);
+    return add_sums(model, batch, sums);
+}
+
+struct error *model_logits(struct model *model, const struct batch *batch, float *logits)
+{
+    const int64_t N = (int64_t)batch->B * batch->T;
+    const size_t bytes = (size_t)N * (size_t)model->spec.V * sizeof(float);
+    void *memory;
+    TRY(device_allocate(model->device, &memory, bytes, "logits"));
+    const void *x = forward(model, batch);
+    model->kernels->logits_forward(model->device, &(struct logits_forward){
+        .logits = memory, .x = x, .weight = model_operand(model, model->offsets.head),
+        .bias = model->weights + model->offsets.head_bias,
+        .N = N, .C = model->spec.C, .V = model->spec.V,
+    });
+    device_copy_out(model->device, logits, memory, bytes);
+    struct error *e = device_synchronize(model->device);
+    device_release(model->device, memory);
+    return e;
+}
+
+/* ---- backward ---- */
+
+/*
+ * m->dx holds the gradient of the layer's output; so does m->dbranch, as a second summand, where
+ * `has_branch`. After it both hold that of the layer's input.
+ */
+static void backward_layer(struct model *m, int l, const void *x, bool has_branch, int B, int T)
+{
+    const struct kernels *k = m->kernels;
+    const struct layer_offsets *o = &m->offsets.layers[l];
+    const struct layer_activations *a = &m->layers[l];
+    const float *w = m->weights;
+    float *g = m->gradients;
+    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec), F = m->spec.F;
+    const int64_t N = (int64_t)B * T;
+
+    k->layernorm_backward(m->device, &(struct layernorm_backward){
+        .dsum = m->dx, .dweight = g + o->norm2, .dbias = g + o->norm2_bias, .dy = m->dx,
+        .dy_more = has_branch ? m->dbranch : NULL, .sum = a->sum2, .mean = a->mean2,
+        .rstd = a->rstd2, .weight = w + o->norm2, .N = N, .C = C,
+    });
+    k->linear_backward(m->device, &(struct linear_backward){
+        .dx = m->dhidden, .dweight = g + o->down, .dbias = g + o->down_bias, .dy = m->dx,
+        .x = a->hidden, .weight = model_operand(m, o->down), .x_activation = ACTIVATION_RELU,
+        .N = N, .K = F, .M = C,
+    });
+    k->linear_backward(m->device, &(struct linear_backward){
+        .dx = m->dbranch, .dweight = g + o->up, .dbias = g + o->up_bias, .dy = m->dhidden,
+        .x = a->x1, .weight = model_operand(m, o->up), .N = N, .K = C, .M = F,
+    });
+    k->layernorm_backward(m->device, &(struct layernorm_backward){
+        .dsum = m->dx, .dweight = g + o->norm1, .dbias = g + o->norm1_bias, .dy = m->dx,
+        .dy_more = m->dbranch, .sum = a->sum1, .mean = a->mean1, .rstd = a->rstd1,
+        .weight = w + o->norm1, .N = N, .C = C,
+    });
+    k->linear_backward(m->device, &(struct linear_backward){
+        .dx = m->dattended, .dweight = g + o->out, .dbias = g + o->out_bias, .dy = m->dx,
+        .x = a->attended, .weight = model_operand(m, o->out), .N = N, .K = NH * HS, .M = C,
+    });
+    k->attention_backward(m->device, &(struct attention_backward){
+        .dqkv = m->dqkv, .dout = m->dattended, .out = a->attended, .lse = a->lse, .qkv = a->qkv,
+        .key_mask = m->key_mask, .B = B, .T = T, .NH = NH, .HS = HS,
+    });
+    k->linear_backward(m->device, &(struct linear_backward){
+        .dx = m->dbranch, .dweight = g + o->qkv, .dbias = g + o->qkv_bias, .dy = m->dqkv, .x = x,
+        .weight = model_operand(m, o->qkv), .N = N, .K = C, .M = 3 * NH * HS,
+    });
+}
+
+static void tell_ready(model_ready *ready, void *self, int64_t first)
+{
+    if (ready)
+        ready(self, first);
+}
+
+struct error *model_train(struct model *model, const struct batch *batch, struct loss_sums *sums,
+                          model_ready *ready, void *self)
+{
+    struct model *m = model;
+    if (!m->gradients)
+        BUG("a model without gradients is trained");
+    const int64_t N = (int64_t)batch->B * batch->T;
+
+    const void *x = forward(m, batch);
+    classify(m, x, N, true);
+    tell_ready(ready, self, m->offsets.head);
+
+    for (int l = m->spec.L - 1; l >= 0; l--) {
+        const void *input = l > 0 ? m->layers[l - 1].x2 : m->x0;
+        backward_layer(m, l, input, l < m->spec.L - 1, batch->B, batch->T);
+        tell_ready(ready, self, m->offsets.layers[l].qkv);
+    }
+    m->kernels->embed_backward(m->device, &(struct embed_backward){
+        .dtoken_table = m->gradients + m->offsets.token,
+        .dposition_table = m->gradients + m->offsets.position,
+        .dx = m->dx, .dx_more = m->spec.L > 0 ? m->dbranch : NULL, .tokens = m->tokens,
+        .B = batch->B, .T = batch->T, .C = m->spec.C,
+    });
+    tell_ready(ready, self, 0);
+    return add_sums(m, batch, sums);
+}

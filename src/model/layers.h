@@ -1,0 +1,27 @@
+/*
+ * layers.h - where a mini-GPT's parameters stand, by layer; for src/model only.
+ *
+ * A view resolves names once, so that forward, backward and decoding read fields.
+ */
+#ifndef GALLEY_MODEL_LAYERS_H
+#define GALLEY_MODEL_LAYERS_H
+
+#include "device/dtype.h"
+#include "model/parameters.h"
+
+/* Offsets into the flat buffers, in elements. */
+struct layer_offsets {
+    int64_t qkv, qkv_bias, out, out_bias, norm1, norm1_bias;
+    int64_t up, up_bias, down, down_bias, norm2, norm2_bias;
+};
+
+struct model_offsets {
+    int64_t token, position, head, head_bias;
+    struct layer_offsets *layers;    /* L of them */
+};
+
+MUST_USE struct error *model_offsets_find(struct model_offsets *out,
+                                          const struct parameters *parameters, int L);
+void model_offsets_release(struct model_offsets *offsets);
+
+#endif
