@@ -1,0 +1,280 @@
+/* reader.c - the bytes of one file, unpacked if it is gzip or zstd. */
+#include "data/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <zlib.h>
+#include <zstd.h>
+
+enum {
+    PACKED_BYTES = 1 << 18,     /* read from the file at once */
+    CALL_BYTES = 1 << 30,       /* the most one call to zlib or read() is asked for */
+    GZIP_WINDOW = 15 + 16,      /* zlib's largest window, gzip header expected */
+    ZSTD_WINDOW = 31,           /* zstd's largest window, log2: what `zstd --long=31` writes */
+};
+
+struct reader {
+    char *path;
+    int fd;
+    struct file_facts facts;
+    int64_t consumed;
+
+    /* Only for packed files. */
+    struct error *(*unpack)(struct reader *, char *, size_t, size_t *);
+    char *packed;
+    size_t packed_used, packed_bytes;
+    bool at_end;       /* nothing follows what is in `packed` */
+    bool in_stream;    /* within a gzip member or zstd frame */
+    bool gzip_ready;
+    z_stream gzip;
+    ZSTD_DStream *zstd;
+};
+
+/* Up to `capacity` bytes; 0 at the end. */
+static struct error *read_some(struct reader *r, char *buffer, size_t capacity, size_t *got)
+{
+    ssize_t n;
+    do
+        n = read(r->fd, buffer, capacity < CALL_BYTES ? capacity : CALL_BYTES);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return error_errno(ERROR_IO, "cannot read %s at byte %lld", r->path,
+                           (long long)r->consumed);
+    r->consumed += n;
+    *got = (size_t)n;
+    return NULL;
+}
+
+static struct error *read_plain(struct reader *r, char *buffer, size_t capacity, size_t *got)
+{
+    size_t done = 0, n = 1;
+    while (done < capacity && n) {
+        TRY(read_some(r, buffer + done, capacity - done, &n));
+        done += n;
+    }
+    *got = done;
+    return NULL;
+}
+
+static struct error *refill(struct reader *r)
+{
+    if (r->packed_used < r->packed_bytes || r->at_end)
+        return NULL;
+    r->packed_used = r->packed_bytes = 0;
+    TRY(read_some(r, r->packed, PACKED_BYTES, &r->packed_bytes));
+    r->at_end = r->packed_bytes == 0;
+    return NULL;
+}
+
+static struct error *truncated(const struct reader *r, const char *packing)
+{
+    return error_new(ERROR_INPUT, "%s is truncated: its %s data stops in the middle, at byte %lld",
+                     r->path, packing, (long long)r->consumed);
+}
+
+static struct error *damaged(const struct reader *r, const char *packing, const char *found)
+{
+    const int64_t at = r->consumed - (int64_t)(r->packed_bytes - r->packed_used);
+    return error_new(ERROR_INPUT, "%s is damaged: its %s data is wrong near byte %lld: %s", r->path,
+                     packing, (long long)at, found);
+}
+
+static struct error *unpack_gzip(struct reader *r, char *buffer, size_t capacity, size_t *got)
+{
+    z_stream *const z = &r->gzip;
+    size_t done = 0;
+    while (done < capacity) {
+        TRY(refill(r));
+        const size_t left = r->packed_bytes - r->packed_used;
+        if (!left) {
+            if (r->in_stream)
+                return truncated(r, "gzip");
+            break;
+        }
+        if (!r->in_stream) {
+            if (r->packed[r->packed_used] == 0) {    /* tapes and some tools pad with zeros */
+                r->packed_used++;
+                continue;
+            }
+            inflateReset(z);
+            r->in_stream = true;
+        }
+
+        const size_t room = capacity - done < CALL_BYTES ? capacity - done : CALL_BYTES;
+        z->next_in = (Bytef *)(r->packed + r->packed_used);
+        z->avail_in = (uInt)left;
+        z->next_out = (Bytef *)(buffer + done);
+        z->avail_out = (uInt)room;
+        const int rc = inflate(z, Z_NO_FLUSH);
+        r->packed_used = r->packed_bytes - z->avail_in;
+        done += room - z->avail_out;
+        if (rc == Z_MEM_ERROR)
+            return error_new(ERROR_MEMORY, "no memory to unpack %s", r->path);
+        if (rc != Z_OK && rc != Z_STREAM_END && rc != Z_BUF_ERROR)
+            return damaged(r, "gzip", z->msg ? z->msg : "needs a dictionary");
+        r->in_stream = rc != Z_STREAM_END;
+    }
+    *got = done;
+    return NULL;
+}
+
+static struct error *unpack_zstd(struct reader *r, char *buffer, size_t capacity, size_t *got)
+{
+    ZSTD_outBuffer out = {.dst = buffer, .size = capacity};
+    while (out.pos < capacity) {
+        TRY(refill(r));
+        ZSTD_inBuffer in = {.src = r->packed, .size = r->packed_bytes, .pos = r->packed_used};
+        if (in.pos == in.size && !r->in_stream)
+            break;
+        const bool starved = in.pos == in.size;    /* what comes out now was held back before */
+        const size_t before = out.pos;
+        const size_t rc = ZSTD_decompressStream(r->zstd, &out, &in);
+        r->packed_used = in.pos;
+        if (ZSTD_isError(rc))
+            return damaged(r, "zstd", ZSTD_getErrorName(rc));
+        r->in_stream = rc != 0;
+        if (starved && r->in_stream && out.pos == before)
+            return truncated(r, "zstd");
+    }
+    *got = out.pos;
+    return NULL;
+}
+
+/* What a file begins with, for those that are not text. */
+static const struct signature {
+    const char *bytes;
+    size_t length;
+    const char *name;    /* NULL: gzip or zstd, which are read */
+    enum packing packing;
+} signatures[] = {
+    {"\x1f\x8b", 2, NULL, PACKING_GZIP},
+    {"\x28\xb5\x2f\xfd", 4, NULL, PACKING_ZSTD},
+    {"\xfd" "7zXZ", 6, "xz data", PACKING_NONE},
+    {"BZh91AY&SY", 10, "bzip2 data", PACKING_NONE},
+    {"PK\3\4", 4, "a zip archive", PACKING_NONE},
+    {"\x89HDF\r\n\x1a\n", 8, "an HDF5 file", PACKING_NONE},
+    {"\xff\xfe", 2, "UTF-16 text", PACKING_NONE},
+    {"\xfe\xff", 2, "UTF-16 text", PACKING_NONE},
+};
+
+static struct error *recognise(struct reader *r)
+{
+    char head[16];
+    const ssize_t n = pread(r->fd, head, sizeof head, 0);
+    if (n < 0)
+        return error_errno(ERROR_IO, "cannot read %s", r->path);
+
+    for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {
+        const struct signature *const s = &signatures[i];
+        if ((size_t)n < s->length || memcmp(head, s->bytes, s->length) != 0)
+            continue;
+        if (s->name)
+            return error_new(ERROR_INPUT, "%s is %s, expected UTF-8 text, plain, gzip or zstd",
+                             r->path, s->name);
+        r->facts.packing = s->packing;
+        return NULL;
+    }
+    /* Skippable frames (50..5f 2a 4d 18) may come before zstd's first real one. */
+    if (n >= 4 && (head[0] & 0xf0) == 0x50 && !memcmp(head + 1, "\x2a\x4d\x18", 3))
+        r->facts.packing = PACKING_ZSTD;
+    return NULL;
+}
+
+static struct error *prepare_unpacking(struct reader *r)
+{
+    if (r->facts.packing == PACKING_NONE) {
+        r->unpack = read_plain;
+        return NULL;
+    }
+    r->packed = malloc(PACKED_BYTES);
+    if (!r->packed)
+        goto no_memory;
+    if (r->facts.packing == PACKING_GZIP) {
+        if (inflateInit2(&r->gzip, GZIP_WINDOW) != Z_OK)
+            goto no_memory;
+        r->gzip_ready = true;
+        r->unpack = unpack_gzip;
+    } else {
+        r->zstd = ZSTD_createDStream();
+        if (!r->zstd || ZSTD_isError(ZSTD_DCtx_setParameter(r->zstd, ZSTD_d_windowLogMax,
+                                                            ZSTD_WINDOW)))
+            goto no_memory;
+        r->unpack = unpack_zstd;
+    }
+    return NULL;
+
+no_memory:
+    return error_new(ERROR_MEMORY, "no memory to unpack %s", r->path);
+}
+
+struct error *reader_open(struct reader **out, const char *path)
+{
+    struct error *e;
+    struct reader *r = calloc(1, sizeof *r);
+    if (!r)
+        return error_new(ERROR_MEMORY, "no memory to read %s", path);
+    r->fd = -1;
+    r->path = strdup(path);
+    if (!r->path) {
+        e = error_new(ERROR_MEMORY, "no memory to read %s", path);
+        goto fail;
+    }
+
+    /* Without O_NONBLOCK opening a fifo waits for a writer, perhaps for ever. */
+    r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat facts;
+    if (r->fd < 0 || fstat(r->fd, &facts)) {
+        e = error_errno(ERROR_IO, "cannot open %s", path);
+        goto fail;
+    }
+    if (!S_ISREG(facts.st_mode)) {
+        e = error_new(ERROR_INPUT, "%s is not a regular file, expected a text file", path);
+        goto fail;
+    }
+    r->facts.bytes = facts.st_size;
+    r->facts.modified_ns = (int64_t)facts.st_mtim.tv_sec * 1000000000 + facts.st_mtim.tv_nsec;
+    (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    if ((e = recognise(r)) || (e = prepare_unpacking(r)))
+        goto fail;
+    *out = r;
+    return NULL;
+
+fail:
+    reader_close(r);
+    return e;
+}
+
+void reader_close(struct reader *reader)
+{
+    if (!reader)
+        return;
+    if (reader->gzip_ready)
+        inflateEnd(&reader->gzip);
+    ZSTD_freeDStream(reader->zstd);
+    free(reader->packed);
+    if (reader->fd >= 0)
+        close(reader->fd);
+    free(reader->path);
+    free(reader);
+}
+
+struct error *reader_read(struct reader *reader, char *buffer, size_t capacity, size_t *got)
+{
+    return reader->unpack(reader, buffer, capacity, got);
+}
+
+const struct file_facts *reader_facts(const struct reader *reader)
+{
+    return &reader->facts;
+}
+
+int64_t reader_consumed(const struct reader *reader)
+{
+    return reader->consumed;
+}

@@ -1,0 +1,62 @@
+/*
+ * source.h - text files as blocks of whole lines, checked to be text.
+ *
+ * Reading is apart from processing: the caller owns the blocks, may fill several and hand them to
+ * threads; only source_read itself is for one thread at a time (callers lock).
+ *
+ *     struct source_block block = {0};
+ *     while (!(e = source_read(source, &block)) && block.bytes)
+ *         count_words(block.text, block.bytes);
+ *     source_block_release(&block);
+ *
+ * Every byte has been checked when it is handed out: NUL and invalid UTF-8 are errors that name
+ * file, line and byte of the line, both from 1. A file without a byte is an error too.
+ */
+#ifndef GALLEY_DATA_SOURCE_H
+#define GALLEY_DATA_SOURCE_H
+
+#include "base/error.h"
+#include "data/reader.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SOURCE_BLOCK_BYTES = 1 << 20 };    /* good for most: fits a core's cache */
+
+struct source;
+
+/* Zeroed before its first use. The buffer is kept from read to read and grows to the longest line. */
+struct source_block {
+    char *text;            /* `bytes` of it; not null-terminated */
+    size_t bytes;          /* 0: there is no more */
+    size_t capacity;
+    int64_t sequence;      /* blocks before it, in all files */
+    int file;              /* 0.. as source_path counts */
+    int64_t offset;        /* of text[0] in the unpacked file */
+    int64_t first_line;    /* number of its first line in the file, from 1 */
+    int64_t line_feeds;    /* in it; one line more if the file ends without one */
+};
+
+/*
+ * Opens what `inputs` (paths and globs, see inputs.h) name; `name` is what errors call the data:
+ * "training". A block holds about `block_bytes` bytes: whole lines of one file, as many as fit; one
+ * line if that is longer.
+ */
+MUST_USE struct error *source_open(struct source **out, const char *const *inputs, int input_count,
+                                   const char *name, size_t block_bytes);
+void source_close(struct source *source);
+
+/* Fills the block with the next lines. After the last file block->bytes is 0, also when asked again. */
+MUST_USE struct error *source_read(struct source *source, struct source_block *block);
+void source_block_release(struct source_block *block);
+
+int source_files(const struct source *source);
+/* Valid until the source is closed. */
+const char *source_path(const struct source *source, int file);
+/* Packing, size and time of the file that the block last read came from. */
+const struct file_facts *source_facts(const struct source *source);
+/* Share of the bytes on disk read so far, 0 to 1. */
+double source_progress(const struct source *source);
+
+#endif
