@@ -90,10 +90,11 @@ static void pack(enum dtype act, float *to, const void *from, int64_t start, int
 {
     for (int64_t t = 0; t < h->T; t++) {
         float *row = to + t * h->HSp;
-        load_act(act, row, from, start + t * stride, h->HS);
+        const float *x = read_row(act, from, start + t * stride, h->HS, row);
         for (int64_t i = 0; i < h->HS; i++)
-            row[i] *= scale;
-        memset(row + h->HS, 0, (size_t)(h->HSp - h->HS) * sizeof(float));
+            row[i] = x[i] * scale;
+        for (int64_t i = h->HS; i < h->HSp; i++)
+            row[i] = 0;
     }
     memset(to + h->T * h->HSp, 0, (size_t)((h->Tp - h->T) * h->HSp) * sizeof(float));
 }

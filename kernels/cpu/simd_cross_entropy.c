@@ -48,11 +48,16 @@ void simd_cross_entropy(enum dtype act, float *z, void *dz, float *losses, uint8
 
         /* A row that does not count has the gradient 0, whatever its logits were. */
         const float scale = mask[n] ? 1.0f / sum : 0.0f;
-        for (int v = 0; v < V; v++)
-            row[v] *= scale;
-        if (mask[n])
-            row[target] -= 1.0f;
-        if (act != DTYPE_F32)
-            store_act(act, dz, n * V, row, V);
+        const float target_gradient = mask[n] ? row[target] * scale - 1.0f : 0.0f;
+        if (act == DTYPE_F32) {
+            for (int v = 0; v < V; v++)
+                row[v] *= scale;
+            row[target] = target_gradient;
+        } else {
+            uint16_t *rounded = (uint16_t *)dz + n * V;
+            for (int v = 0; v < V; v++)
+                rounded[v] = bf16_from_float(row[v] * scale);
+            rounded[target] = bf16_from_float(target_gradient);
+        }
     }
 }

@@ -55,13 +55,16 @@ void simd_activation_backward(enum dtype act, enum activation activation, void *
     }
 }
 
-/* Threads share the columns, so that the order of the sums does not depend on their number. */
+/* Threads share the columns, so that the order of the sums does not depend on their number. Wide
+ * blocks: few pages of dy are touched at a time. */
 void simd_column_sums(enum dtype act, float *sums, const void *dy, int64_t N, int M)
 {
-    enum { COLUMNS = 64 };
+    enum { COLUMNS = 512 };
+    const int share = (M / omp_get_max_threads() + LANES) / LANES * LANES;
+    const int block = share < COLUMNS ? share : COLUMNS;
 #pragma omp parallel for schedule(static)
-    for (int first = 0; first < M; first += COLUMNS) {
-        const int n_columns = M - first < COLUMNS ? M - first : COLUMNS;
+    for (int first = 0; first < M; first += block) {
+        const int n_columns = M - first < block ? M - first : block;
         float total[COLUMNS] = {0}, buffer[COLUMNS];
         for (int64_t n = 0; n < N; n++) {
             const float *row = read_row(act, dy, n * M + first, n_columns, buffer);

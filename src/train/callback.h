@@ -1,0 +1,75 @@
+/*
+ * callback.h - what happens beside the steps: progress, validation, samples, checkpoints.
+ *
+ * A callback gets what it needs when it is made, never the trainer: it cannot reach in, and is tested
+ * alone. The trainer runs those that are due after a step, in the order of its list: progress,
+ * validation, sampling, and checkpoint last, so that it stores what the others found. Whether one is
+ * due depends only on facts all ranks share, so ranks never have to ask.
+ */
+#ifndef GALLEY_TRAIN_CALLBACK_H
+#define GALLEY_TRAIN_CALLBACK_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What is known after a step; the same on every rank but for the times. */
+struct step_report {
+    int64_t step;              /* optimizer steps done; 0: before the first one */
+    int64_t epoch;             /* of the step just done, from 0 */
+    int64_t step_in_epoch;     /* steps of that epoch done */
+    int64_t steps_per_epoch;
+    int64_t last_step;         /* where the run ends */
+    int64_t samples, tokens;   /* since the start of the run; tokens in the loss */
+    double loss;               /* mean over the global batch's unmasked tokens, before the update */
+    double perplexity;         /* exp of the mean over targets that are not padding */
+    double accuracy;
+    double learning_rate;
+    double grad_norm;          /* before clipping */
+    int64_t step_tokens;       /* tokens in this step's loss, all ranks */
+    double step_s, data_wait_s, comm_wait_s;    /* of this rank; the waits are parts of step_s */
+    bool end_of_epoch;
+    bool last;
+};
+
+/* Epochs done, with fraction: 1.5 is the middle of the second. */
+static inline double report_epochs(const struct step_report *report)
+{
+    if (report->step == 0)
+        return 0;
+    return (double)report->epoch +
+           (double)report->step_in_epoch / (double)report->steps_per_epoch;
+}
+
+struct cadence {
+    int64_t every_steps;       /* 0: not by steps */
+    int64_t every_epochs;      /* 0: not by epochs */
+    bool at_start;             /* also before the first step */
+    bool at_end;               /* also after the last */
+};
+
+static inline bool cadence_due(const struct cadence *when, const struct step_report *report)
+{
+    if (report->step == 0)
+        return when->at_start;
+    if (report->last && when->at_end)
+        return true;
+    if (when->every_steps > 0 && report->step % when->every_steps == 0)
+        return true;
+    return when->every_epochs > 0 && report->end_of_epoch &&
+           (report->epoch + 1) % when->every_epochs == 0;
+}
+
+enum callback_who { RANK_0, EVERY_RANK };
+
+struct callback {
+    const char *name;          /* as errors and the log call it: "validation" */
+    struct cadence when;
+    enum callback_who who;     /* EVERY_RANK: run is collective */
+    struct error *(*run)(void *self, const struct step_report *report);
+    void (*destroy)(void *self);
+    void *self;
+};
+
+#endif
