@@ -16,9 +16,10 @@
 #ifndef GALLEY_TRAIN_CHECKPOINT_H
 #define GALLEY_TRAIN_CHECKPOINT_H
 
-#include "base/config.h"
+#include "base/error.h"
 #include "model/parameters.h"
 #include "text/tokenizer.h"
+#include "train/history.h"
 
 #include <stdint.h>
 
@@ -33,13 +34,6 @@ struct progress {
     int world_size;             /* ranks that wrote it; any number may read it */
     double best_perplexity;     /* lowest validation perplexity so far, infinity at first */
     int64_t best_step;          /* -1: none yet */
-};
-
-/* One line of history for each validation, kept with the checkpoint. */
-struct history_row {
-    int64_t step;
-    double epoch;
-    double validation_loss, validation_perplexity, validation_accuracy;
 };
 
 /* What is written; all pointers borrowed, host memory. */

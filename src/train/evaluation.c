@@ -1,0 +1,58 @@
+/* evaluation.c - one pass over a dataset, shared by all ranks. */
+#include "train/evaluation.h"
+
+#include "base/clock.h"
+#include "data/stream.h"
+
+#include <math.h>
+
+/* This rank's share. */
+static struct error *sum_stream(const struct evaluation_options *options, struct stream *stream,
+                                struct loss_sums *sums, double *samples)
+{
+    for (;;) {
+        struct batch batch;
+        double waited_s;
+        TRY(stream_read(stream, &batch, &waited_s));
+        if (batch.rows < 0)
+            return NULL;
+        *samples += batch.rows;
+        if (batch.rows > 0)
+            TRY(model_evaluate(options->model, &batch, sums));
+    }
+}
+
+struct error *evaluate_dataset(const struct evaluation_options *options,
+                               struct evaluation *result)
+{
+    const double start_s = clock_now_s();
+    const int world_size = comm_world_size(options->comm);
+    struct stream *stream = NULL;
+    struct loss_sums sums = {0};
+    double samples = 0;
+    struct error *e = stream_open(&stream, &(struct stream_options){
+        .dataset = options->dataset, .tokenizer = options->tokenizer,
+        .order = {.samples = dataset_samples(options->dataset)},
+        .T = options->T, .global_batch = options->micro_batch * world_size,
+        .micro_batch = options->micro_batch, .rank = comm_rank(options->comm),
+        .world_size = world_size, .threads = options->threads, .prefetch = options->prefetch,
+        .epochs = 1,
+    }, 0, 0);
+    if (!e)
+        e = sum_stream(options, stream, &sums, &samples);
+    stream_close(stream);
+    TRY(e);
+
+    double totals[] = {sums.loss, sums.loss_tokens, sums.metric_loss, sums.metric_tokens,
+                       sums.correct, samples};
+    TRY(comm_sum(options->comm, totals, 6));
+    *result = (struct evaluation){
+        .loss = totals[0] / totals[1],
+        .perplexity = totals[3] > 0 ? exp(totals[2] / totals[3]) : 0,
+        .accuracy = totals[4] / totals[1],
+        .samples = (int64_t)totals[5],
+        .tokens = (int64_t)totals[1],
+        .seconds = clock_now_s() - start_s,
+    };
+    return NULL;
+}

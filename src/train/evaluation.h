@@ -1,0 +1,37 @@
+/*
+ * evaluation.h - exact loss, perplexity and accuracy of a model on a whole dataset.
+ *
+ * All ranks share the samples; sums and counts are added over ranks before anything is divided, so
+ * the result does not depend on their number but for rounding.
+ */
+#ifndef GALLEY_TRAIN_EVALUATION_H
+#define GALLEY_TRAIN_EVALUATION_H
+
+#include "comm/comm.h"
+#include "data/dataset.h"
+#include "model/gpt.h"
+#include "text/tokenizer.h"
+
+struct evaluation_options {
+    struct comm *comm;
+    struct model *model;
+    const struct dataset *dataset;
+    const struct tokenizer *tokenizer;
+    int T;
+    int micro_batch;           /* rows at a time on this rank; at most the model's B */
+    int threads, prefetch;     /* as in stream.h */
+};
+
+struct evaluation {
+    double loss;               /* mean cross entropy over unmasked positions */
+    double perplexity;         /* exp of the mean over targets that are not padding */
+    double accuracy;           /* share of right predictions over unmasked positions, Keras's masked one */
+    int64_t samples, tokens;   /* tokens: those of the loss */
+    double seconds;
+};
+
+/* Collective. */
+MUST_USE struct error *evaluate_dataset(const struct evaluation_options *options,
+                                        struct evaluation *result);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * progress.h - what a run tells of its steps: lines or a bar on standard output, rows in
+ * metrics.jsonl.
+ */
+#ifndef GALLEY_TRAIN_PROGRESS_H
+#define GALLEY_TRAIN_PROGRESS_H
+
+#include "train/callback.h"
+#include "train/run_folder.h"
+
+#include <stdio.h>
+
+/*
+ * Rank 0. Every `log_every_steps` steps and at the end a row and a line; times and waits in it are
+ * means over the steps since the last. Where `out` is a terminal, a bar with the time left is redrawn
+ * in place up to ten times a second. `folder` is borrowed.
+ */
+MUST_USE struct error *progress_callback(struct callback *callback, struct run_folder *folder,
+                                         int64_t log_every_steps, FILE *out);
+
+#endif
