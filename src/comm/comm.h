@@ -37,6 +37,10 @@ MUST_USE struct error *comm_all_gather(struct comm *comm, const void *mine, void
                                        size_t count);
 MUST_USE struct error *comm_barrier(struct comm *comm);
 
+/* Collective. `hash` must be the same on every rank; else an agreed error that names `what` and the
+ * ranks that differ from most. */
+MUST_USE struct error *comm_check_equal(struct comm *comm, const char *what, uint64_t hash);
+
 /*
  * Collective. Turns an error of any rank into the same error on every rank: each gives its own or
  * NULL; if any is set, all get the message of the lowest rank that has one, marked as agreed, with
