@@ -1,0 +1,268 @@
+/*
+ * comm.c - ranks over MPI.
+ *
+ * MPI runs at thread level MULTIPLE, for the buckets' helper thread calls it beside the main thread;
+ * each uses a communicator of its own. Control collectives yield the processor while they wait
+ * (mpi_yield_when_idle): ranks are often as many as cores, and a rank that spins at a barrier takes
+ * the core that the rank it waits for needs.
+ */
+#include "comm/comm.h"
+
+#include "base/clock.h"
+#include "comm/mpi_error.h"
+#include "comm/world.h"
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MESSAGE_BYTES = 4096 };
+
+struct comm {
+    MPI_Comm control, gradients;
+    int rank, world_size, local_rank, local_size;
+    char host[MPI_MAX_PROCESSOR_NAME + 1];
+    bool agreed;    /* the error on its way to main is the same on every rank */
+};
+
+static struct error *find_places(struct comm *c)
+{
+    MPI_Comm node;
+    int length;
+    TRY(mpi_check(MPI_Comm_rank(c->control, &c->rank), "MPI_Comm_rank"));
+    TRY(mpi_check(MPI_Comm_size(c->control, &c->world_size), "MPI_Comm_size"));
+    TRY(mpi_check(MPI_Comm_split_type(c->control, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
+                  "MPI_Comm_split_type"));
+    MPI_Comm_rank(node, &c->local_rank);
+    MPI_Comm_size(node, &c->local_size);
+    MPI_Comm_free(&node);
+    return mpi_check(MPI_Get_processor_name(c->host, &length), "MPI_Get_processor_name");
+}
+
+struct error *comm_open(struct comm **out)
+{
+    struct comm *c = calloc(1, sizeof *c);
+    if (!c)
+        return error_new(ERROR_MEMORY, "no memory for the communicator (%zu bytes)", sizeof *c);
+    int provided;
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    struct error *e =
+        mpi_check(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+    if (e) {
+        free(c);
+        return e;
+    }
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    c->control = c->gradients = MPI_COMM_NULL;
+    if (provided < MPI_THREAD_MULTIPLE)
+        e = error_new(ERROR_COMMUNICATION, "this MPI has no support for threads "
+                      "(MPI_THREAD_MULTIPLE); use one that was built with it");
+    if (!e)
+        e = mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &c->control), "MPI_Comm_dup");
+    if (!e)
+        e = mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &c->gradients), "MPI_Comm_dup");
+    if (!e)
+        e = find_places(c);
+    if (e) {
+        comm_close(c);
+        return error_context(e, "starting MPI");
+    }
+    *out = c;
+    return NULL;
+}
+
+void comm_close(struct comm *comm)
+{
+    if (!comm)
+        return;
+    if (comm->gradients != MPI_COMM_NULL)
+        MPI_Comm_free(&comm->gradients);
+    if (comm->control != MPI_COMM_NULL)
+        MPI_Comm_free(&comm->control);
+    MPI_Finalize();
+    free(comm);
+}
+
+int comm_rank(const struct comm *comm)
+{
+    return comm->rank;
+}
+
+int comm_world_size(const struct comm *comm)
+{
+    return comm->world_size;
+}
+
+int comm_local_rank(const struct comm *comm)
+{
+    return comm->local_rank;
+}
+
+int comm_local_size(const struct comm *comm)
+{
+    return comm->local_size;
+}
+
+const char *comm_host(const struct comm *comm)
+{
+    return comm->host;
+}
+
+MPI_Comm comm_gradient_world(const struct comm *comm)
+{
+    return comm->gradients;
+}
+
+struct error *comm_sum(struct comm *comm, double *values, int count)
+{
+    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, comm->control),
+                     "MPI_Allreduce");
+}
+
+struct error *comm_sum_int64(struct comm *comm, int64_t *values, int count)
+{
+    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM,
+                                   comm->control), "MPI_Allreduce");
+}
+
+struct error *comm_max(struct comm *comm, double *values, int count)
+{
+    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->control),
+                     "MPI_Allreduce");
+}
+
+struct error *comm_broadcast(struct comm *comm, void *bytes, size_t count)
+{
+    const size_t most = (size_t)1 << 30;    /* MPI counts are ints */
+    for (size_t done = 0; done < count; done += most) {
+        const size_t part = count - done < most ? count - done : most;
+        TRY(mpi_check(MPI_Bcast((char *)bytes + done, (int)part, MPI_BYTE, 0, comm->control),
+                      "MPI_Bcast"));
+    }
+    return NULL;
+}
+
+struct error *comm_all_gather(struct comm *comm, const void *mine, void *all, size_t count)
+{
+    return mpi_check(MPI_Allgather(mine, (int)count, MPI_BYTE, all, (int)count, MPI_BYTE,
+                                   comm->control), "MPI_Allgather");
+}
+
+struct error *comm_barrier(struct comm *comm)
+{
+    return mpi_check(MPI_Barrier(comm->control), "MPI_Barrier");
+}
+
+/* What most ranks have; of equals that of the lowest rank. */
+static uint64_t majority(const uint64_t *hashes, int n)
+{
+    int best = 0, best_count = 0;
+    for (int i = 0; i < n; i++) {
+        int count = 0;
+        for (int j = 0; j < n; j++)
+            count += hashes[j] == hashes[i];
+        if (count > best_count) {
+            best = i;
+            best_count = count;
+        }
+    }
+    return hashes[best];
+}
+
+struct error *comm_check_equal(struct comm *comm, const char *what, uint64_t hash)
+{
+    const int n = comm->world_size;
+    uint64_t *hashes = malloc((size_t)n * sizeof *hashes);
+    if (!hashes)
+        return error_new(ERROR_MEMORY, "no memory for %d hashes", n);
+    struct error *e = comm_all_gather(comm, &hash, hashes, sizeof hash);
+    if (!e) {
+        const uint64_t most = majority(hashes, n);
+        char ranks[256] = "";
+        size_t used = 0;
+        int different = 0;
+        for (int r = 0; r < n; r++) {
+            if (hashes[r] == most)
+                continue;
+            different++;
+            if (used < sizeof ranks - 16)
+                used += (size_t)snprintf(ranks + used, sizeof ranks - used, "%s%d",
+                                         used ? ", " : "", r);
+        }
+        if (different > 0) {
+            e = error_new(ERROR_COMMUNICATION, "ranks disagree on %s: rank%s %s differ%s from the "
+                          "others; resume from the last checkpoint", what,
+                          different > 1 ? "s" : "", ranks, different > 1 ? "" : "s");
+            comm->agreed = true;
+        }
+    }
+    free(hashes);
+    return e;
+}
+
+/* The message of `source`, the same on every rank. */
+static struct error *share_message(struct comm *comm, struct error *mine, int source,
+                                   bool everywhere)
+{
+    struct {
+        enum error_kind kind;
+        char text[MESSAGE_BYTES];
+    } message = {0};
+    if (comm->rank == source) {
+        message.kind = error_kind(mine);
+        if (everywhere || comm->world_size == 1)
+            snprintf(message.text, sizeof message.text, "%s", error_message(mine));
+        else
+            snprintf(message.text, sizeof message.text, "on rank %d of host %s: %s", comm->rank,
+                     comm->host, error_message(mine));
+    }
+    error_destroy(mine);
+    TRY(mpi_check(MPI_Bcast(&message, (int)sizeof message, MPI_BYTE, source, comm->control),
+                  "MPI_Bcast"));
+    comm->agreed = true;
+    return error_new(message.kind, "%s", message.text);
+}
+
+struct error *comm_agree(struct comm *comm, struct error *mine)
+{
+    /* The lowest rank with an error, and how many there are, in one sum each. */
+    int lowest = mine ? comm->rank : comm->world_size, failed = mine ? 1 : 0;
+    struct error *e = mpi_check(MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN,
+                                              comm->control), "MPI_Allreduce");
+    if (!e)
+        e = mpi_check(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_SUM, comm->control),
+                      "MPI_Allreduce");
+    if (e) {
+        if (!mine)
+            return e;
+        error_destroy(e);
+        return mine;
+    }
+    if (failed == 0)
+        return NULL;
+    return share_message(comm, mine, lowest, failed == comm->world_size);
+}
+
+int comm_end(struct comm *comm, struct error *error)
+{
+    const int code = error_exit_code(error);
+    if (!comm || comm->world_size == 1 || comm->agreed) {
+        if (!comm || comm->rank == 0)
+            fprintf(stderr, "galley: %s\n", error_message(error));
+        error_destroy(error);
+        return code;
+    }
+
+    /* Nobody else may know: this rank speaks and ends all. Where every rank failed at the same moment,
+     * rank 0 is first, and ends the others before they speak. */
+    if (comm->rank != 0)
+        usleep(1000000);
+    fprintf(stderr, "galley: rank %d (%s): %s\n", comm->rank, comm->host, error_message(error));
+    fflush(NULL);
+    error_destroy(error);
+    MPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
+}
