@@ -7,11 +7,11 @@
  * matches sorted), then of lines.
  *
  * Opening scans the text once: it checks that it is UTF-8 text and writes an index of 8 bytes a
- * sample. Plain files are then read in place, through mmap; compressed ones are unpacked once.
+ * sample. Plain files are then read in place; compressed ones are unpacked once.
  * Nothing else grows with the corpus. Where the unpacked text and index live:
- * - cache_folder given (a run's): files in it, made by whoever opens first, used by later opens of
- *   the same input (same paths, sizes and times). So on a cluster rank 0 opens first, then, after a
- *   barrier, the other ranks open what is there.
+ * - cache_folder given (a run's): NAME.index and NAME.text in it, made by whoever opens first, used
+ *   by later opens of the same input (same paths, sizes and times). So on a cluster rank 0 opens
+ *   first, then, after a barrier, the other ranks open what is there.
  * - NULL: unnamed temporary files in `temporary_folder`, private to this process.
  *
  * An open dataset is immutable and may be read by many threads.
@@ -31,7 +31,7 @@ struct dataset_options {
     const char *const *inputs;    /* paths and globs */
     int input_count;
     int64_t min_bytes;            /* shortest line kept; 513 keeps "over 512" */
-    const char *cache_folder;     /* or NULL */
+    const char *cache_folder;     /* made if missing, its parent is not; or NULL */
     const char *temporary_folder; /* for unnamed files; NULL: /tmp */
     const char *name;             /* "training", "validation": for errors and progress */
     bool show_progress;           /* tell on inputs that take more than a second */
@@ -40,22 +40,24 @@ struct dataset_options {
 MUST_USE struct error *dataset_open(struct dataset **out, const struct dataset_options *options);
 void dataset_close(struct dataset *dataset);
 
+const char *dataset_name(const struct dataset *dataset);
 int64_t dataset_samples(const struct dataset *dataset);
 /* Bytes of all samples. */
 int64_t dataset_bytes(const struct dataset *dataset);
-/* 64-bit hash over names-independent content facts (sizes, sample count, hashes of index and of
- * blocks of text): the same data gives the same number on every machine. */
+/* 64-bit hash of the text of all samples in order: the same data gives the same number on every
+ * machine, whatever the files are called and however they are packed. */
 uint64_t dataset_fingerprint(const struct dataset *dataset);
 
 /*
- * The text of a sample, without CR; `*bytes` long, not null-terminated. Points into the mapping, or
- * into `scratch` (at least dataset_longest() bytes) if a CR had to be removed; valid until the
- * dataset is closed or the scratch reused. A file that shrank since the scan is an error.
+ * The text of a sample, without CR; `*bytes` long, not null-terminated. It is read into `scratch`, of
+ * dataset_scratch_bytes(), and points into it. A file that is not as it was when it was scanned (size
+ * or time differ) is an error: its samples are no longer those that the run began with.
  */
 MUST_USE struct error *dataset_sample(const struct dataset *dataset, int64_t index, char *scratch,
                                       const char **text, size_t *bytes);
-size_t dataset_longest(const struct dataset *dataset);
-/* Where a sample stands: path and line number from 1, for messages. */
+size_t dataset_scratch_bytes(const struct dataset *dataset);
+/* Where a sample stands: path and line number from 1, for messages: it counts the lines before, so
+ * it takes a while in a large file. Line 0: the file cannot be read any more. */
 void dataset_where(const struct dataset *dataset, int64_t index, const char **path, int64_t *line);
 
 #endif

@@ -5,37 +5,46 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+int64_t file_modified_ns(const struct stat *facts)
+{
+    return (int64_t)facts->st_mtim.tv_sec * 1000000000 + facts->st_mtim.tv_nsec;
+}
 
 void inputs_release(struct inputs *inputs)
 {
     for (int i = 0; i < inputs->count; i++)
-        free(inputs->paths[i]);
-    free(inputs->paths);
+        free(inputs->files[i].path);
+    free(inputs->files);
     *inputs = (struct inputs){0};
 }
 
-static struct error *append(struct inputs *inputs, const char *path)
+static struct error *append(struct inputs *inputs, const char *path, const struct stat *facts)
 {
     /* Capacity is the next power of two: grow whenever the count is one. */
     if ((inputs->count & (inputs->count - 1)) == 0) {
         const size_t capacity = inputs->count ? 2 * (size_t)inputs->count : 1;
-        char **const grown = realloc(inputs->paths, capacity * sizeof *grown);
+        struct input *const grown = realloc(inputs->files, capacity * sizeof *grown);
         if (!grown)
             return error_new(ERROR_MEMORY, "no memory for a list of %zu input files", capacity);
-        inputs->paths = grown;
+        inputs->files = grown;
     }
     char *const copy = strdup(path);
     if (!copy)
         return error_new(ERROR_MEMORY, "no memory for the name of input file %s", path);
-    inputs->paths[inputs->count++] = copy;
+    inputs->files[inputs->count++] = (struct input){
+        .path = copy,
+        .bytes = facts->st_size,
+        .modified_ns = file_modified_ns(facts),
+    };
     return NULL;
 }
 
-static struct error *check_regular(const char *path, const struct stat *facts)
+static struct error *append_regular(struct inputs *inputs, const char *path,
+                                    const struct stat *facts)
 {
     if (S_ISREG(facts->st_mode))
-        return NULL;
+        return append(inputs, path, facts);
     if (S_ISDIR(facts->st_mode))
         return error_new(ERROR_INPUT,
                          "%s is a directory, expected a text file; \"%s/*\" names the files in it",
@@ -59,7 +68,7 @@ static struct error *append_matches(struct inputs *inputs, const char *pattern, 
         e = error_new(ERROR_MEMORY, "no memory for the files that match \"%s\"", pattern);
     else if (rc)
         e = error_errno(ERROR_IO, "cannot look for files that match \"%s\"", pattern);
-    else
+    else if (found.gl_pathc)
         qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, compare_paths);
 
     for (size_t i = 0; !e && i < found.gl_pathc; i++) {
@@ -67,8 +76,8 @@ static struct error *append_matches(struct inputs *inputs, const char *pattern, 
         if (stat(found.gl_pathv[i], &facts))
             e = error_errno(ERROR_IO, "cannot read %s, which matches \"%s\"", found.gl_pathv[i],
                             pattern);
-        else if (!(e = check_regular(found.gl_pathv[i], &facts)))
-            e = append(inputs, found.gl_pathv[i]);
+        else
+            e = append_regular(inputs, found.gl_pathv[i], &facts);
     }
     globfree(&found);
     return e;
@@ -77,10 +86,8 @@ static struct error *append_matches(struct inputs *inputs, const char *pattern, 
 static struct error *append_argument(struct inputs *inputs, const char *argument, const char *name)
 {
     struct stat facts;
-    if (!stat(argument, &facts)) {
-        TRY(check_regular(argument, &facts));
-        return append(inputs, argument);
-    }
+    if (!stat(argument, &facts))
+        return append_regular(inputs, argument, &facts);
     if (errno == ENOENT && strpbrk(argument, "*?["))
         return append_matches(inputs, argument, name);
     return error_errno(ERROR_IO, "cannot read \"%s\", given as %s data", argument, name);

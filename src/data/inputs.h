@@ -4,8 +4,17 @@
 
 #include "base/error.h"
 
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct input {
+    char *path;
+    int64_t bytes;          /* on disk, when it was found */
+    int64_t modified_ns;    /* since 1970 */
+};
+
 struct inputs {
-    char **paths;
+    struct input *files;
     int count;
 };
 
@@ -18,5 +27,8 @@ struct inputs {
 MUST_USE struct error *inputs_expand(struct inputs *out, const char *const *arguments, int count,
                                      const char *name);
 void inputs_release(struct inputs *inputs);
+
+/* Time of the last change of a file, in nanoseconds since 1970. */
+int64_t file_modified_ns(const struct stat *facts);
 
 #endif

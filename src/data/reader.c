@@ -1,12 +1,13 @@
 /* reader.c - the bytes of one file, unpacked if it is gzip or zstd. */
 #include "data/reader.h"
 
+#include "data/inputs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <zlib.h>
@@ -238,7 +239,7 @@ struct error *reader_open(struct reader **out, const char *path)
         goto fail;
     }
     r->facts.bytes = facts.st_size;
-    r->facts.modified_ns = (int64_t)facts.st_mtim.tv_sec * 1000000000 + facts.st_mtim.tv_nsec;
+    r->facts.modified_ns = file_modified_ns(&facts);
     (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     if ((e = recognise(r)) || (e = prepare_unpacking(r)))
         goto fail;

@@ -11,7 +11,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct source {
     struct inputs inputs;
@@ -41,11 +40,8 @@ struct error *source_open(struct source **out, const char *const *inputs, int in
         source_close(s);
         return e;
     }
-    for (int i = 0; i < s->inputs.count; i++) {
-        struct stat facts;
-        if (!stat(s->inputs.paths[i], &facts))
-            s->bytes_on_disk += facts.st_size;    /* for progress only; opening decides */
-    }
+    for (int i = 0; i < s->inputs.count; i++)
+        s->bytes_on_disk += s->inputs.files[i].bytes;
     s->block_bytes = block_bytes ? block_bytes : 1;
     *out = s;
     return NULL;
@@ -83,7 +79,7 @@ static struct error *reserve(char **buffer, size_t *capacity, size_t bytes, cons
  * start of the line after them becomes the carry. */
 static struct error *fill(struct source *s, struct source_block *block)
 {
-    const char *const path = s->inputs.paths[s->file];
+    const char *const path = s->inputs.files[s->file].path;
     size_t used = s->carry_bytes;
     size_t want = s->block_bytes > used ? s->block_bytes : 2 * used;
     TRY(reserve(&block->text, &block->capacity, want, path));
@@ -123,7 +119,7 @@ static struct error *check(const struct source *s, const struct source_block *bl
         return NULL;
     const char *const before = valid ? memrchr(block->text, '\n', valid) : NULL;
     const size_t line_start = before ? (size_t)(before + 1 - block->text) : 0;
-    const char *const path = s->inputs.paths[s->file];
+    const char *const path = s->inputs.files[s->file].path;
     const long long line = block->first_line + count_line_feeds(block->text, valid);
     const long long byte = (long long)(valid - line_start) + 1;
     const unsigned found = (unsigned char)block->text[valid];
@@ -137,7 +133,7 @@ static struct error *check(const struct source *s, const struct source_block *bl
 
 static struct error *open_file(struct source *s)
 {
-    TRY(reader_open(&s->reader, s->inputs.paths[s->file]));
+    TRY(reader_open(&s->reader, s->inputs.files[s->file].path));
     s->facts = *reader_facts(s->reader);
     s->offset = 0;
     s->line = 1;
@@ -163,7 +159,7 @@ struct error *source_read(struct source *source, struct source_block *block)
         if (block->bytes)
             break;
         if (s->offset == 0)
-            return error_new(ERROR_INPUT, "%s %s, expected text", s->inputs.paths[s->file],
+            return error_new(ERROR_INPUT, "%s %s, expected text", s->inputs.files[s->file].path,
                              s->facts.bytes ? "holds nothing when unpacked" : "is empty");
         close_file(s);
     }
@@ -188,7 +184,7 @@ int source_files(const struct source *source)
 
 const char *source_path(const struct source *source, int file)
 {
-    return source->inputs.paths[file];
+    return source->inputs.files[file].path;
 }
 
 const struct file_facts *source_facts(const struct source *source)

@@ -29,11 +29,11 @@ struct stream_options {
     int rank, world_size;
     int threads;           /* tokenizing threads, at least 1 */
     int prefetch;          /* micro-batches ahead, at least 2 */
-    int64_t epochs;        /* how many epochs to deliver; 0: without end */
+    int64_t epochs;        /* ends before this one, counted from 0 wherever it began; 0: never */
     bool drop_last;        /* leave out a short last global batch */
 };
 
-/* Starts reading at the beginning of step `step` of `epoch`. */
+/* Starts reading at the beginning of step `step` of `epoch`; both from 0, in no time wherever it is. */
 MUST_USE struct error *stream_open(struct stream **out, const struct stream_options *options,
                                    int64_t epoch, int64_t step);
 void stream_close(struct stream *stream);

@@ -1,0 +1,63 @@
+/*
+ * order.c - a keyed permutation of [0, samples): swap-or-not.
+ *
+ * Hoang, Morris and Rogaway, "An Enciphering Scheme Based on a Card Shuffle" (2012): in each round a
+ * key K pairs every x with K - x modulo n, and one hashed bit per pair decides whether the two change
+ * places. Swapping pairs is a bijection whatever the bit, for every n: no domain rounded up to a power
+ * of two, no walking out of it, the same time for every position.
+ *
+ * Quality: two positions are treated alike by a round with probability 1/2, so what is left of any
+ * relation between them (neighbours stay neighbours, in order) halves every round. With six rounds for
+ * each bit of n, and 48 at least, nothing is left that could be seen; tests/unit/test_order.c compares
+ * with a true shuffle. A Feistel network with walking would be faster by some 0.3 us a sample, which
+ * does not show beside tokenizing it, and is weakest where n is small.
+ *
+ * The order is part of a run: change anything here and no older run can resume. A test holds values.
+ */
+#include "data/order.h"
+
+#include "base/error.h"
+
+enum { ROUNDS_PER_BIT = 6, LEAST_ROUNDS = 48 };
+
+#define GOLDEN UINT64_C(0x9E3779B97F4A7C15)    /* 2^64 / golden ratio, odd */
+
+/* The finalizer of splitmix64 (Stafford's variant 13): every bit of x reaches every bit. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return x ^ (x >> 31);
+}
+
+static int rounds_for(uint64_t n)
+{
+    int bits = 0;
+    for (uint64_t left = n - 1; left; left >>= 1)
+        bits++;
+    const int rounds = ROUNDS_PER_BIT * bits;
+    return rounds > LEAST_ROUNDS ? rounds : LEAST_ROUNDS;
+}
+
+int64_t order_sample(const struct order *order, int64_t epoch, int64_t position)
+{
+    if (position < 0 || position >= order->samples)
+        BUG("position %lld of %lld samples", (long long)position, (long long)order->samples);
+    if (!order->shuffle)
+        return position;
+
+    const uint64_t n = (uint64_t)order->samples;
+    const uint64_t key = mix(mix(order->seed + GOLDEN) + (uint64_t)epoch * GOLDEN);
+    const int rounds = rounds_for(n);
+    uint64_t x = (uint64_t)position;
+    for (int round = 0; round < rounds; round++) {
+        /* Two numbers a round from one counter: which pairs, and which of them swap. */
+        const uint64_t counter = key + 2 * (uint64_t)round * GOLDEN;
+        const uint64_t sum = mix(counter) % n;    /* its bias, n / 2^64, is nothing */
+        const uint64_t partner = sum >= x ? sum - x : sum + n - x;
+        const uint64_t pair = x > partner ? x : partner;
+        if (mix(mix(counter + GOLDEN) ^ pair) >> 63)
+            x = partner;
+    }
+    return (int64_t)x;
+}

@@ -1,0 +1,352 @@
+/*
+ * stream.c - a dataset as prefetched micro-batches for one rank.
+ *
+ * Micro-batches are numbered from 0 at the place where the stream was opened. Threads claim the next
+ * number each and fill slot number % slot_count, without the lock; the consumer takes them in order
+ * of their numbers, whichever is ready first. A number may be claimed when its slot is free, that is
+ * when the micro-batch slot_count before it was given back; so memory is bounded, and what is read
+ * depends on nothing but the number.
+ *
+ * Where the samples come from is known to text_rows alone, made once for each thread: another kind of
+ * source needs its own such filler and nothing here.
+ */
+#include "data/stream.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "data/text_rows.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct slot {
+    struct row rows;       /* its arrays, (B, T) */
+    int64_t *samples;      /* (B) behind each row, or -1 */
+    int row_count;         /* rows with a sample; the others are padding */
+    int64_t ready;         /* number of the micro-batch in it; -1: none, or being filled */
+    struct error *error;   /* why there is none, if ready */
+};
+
+struct worker {
+    struct stream *stream;
+    struct text_rows *rows;
+    pthread_t thread;
+};
+
+struct stream {
+    /* Fixed while threads run. */
+    struct stream_options options;
+    int64_t steps_per_epoch;
+    int64_t first_step;        /* of all epochs, counted from the start of epoch 0 */
+    int64_t reads_per_step;
+    int64_t rows_per_step;     /* of this rank */
+    int64_t reads;             /* in all, INT64_MAX: without end */
+    struct worker *workers;
+    int worker_count;          /* threads running */
+    struct slot *slots;
+    int slot_count;
+    void *memory;              /* of the slots' arrays */
+
+    pthread_mutex_t mutex;     /* guards all below, and ready and error of the slots */
+    pthread_cond_t filled, freed;
+    int64_t claimed;           /* next number for a thread */
+    bool stopping;
+
+    /* The consumer's. */
+    int64_t next;              /* number of the next read; guarded, for threads look at it */
+    const struct slot *current;
+    bool failed;
+};
+
+int64_t stream_steps_per_epoch(const struct stream_options *options)
+{
+    const int64_t samples = dataset_samples(options->dataset), G = options->global_batch;
+    return options->drop_last ? samples / G : (samples + G - 1) / G;
+}
+
+/* ---- Filling: the threads ---- */
+
+/* The row b of a slot's arrays. */
+static struct row row_at(const struct slot *slot, int b, int T)
+{
+    const size_t at = (size_t)b * (size_t)T;
+    return (struct row){
+        .tokens = slot->rows.tokens + at,
+        .targets = slot->rows.targets + at,
+        .key_mask = slot->rows.key_mask + at,
+        .loss_mask = slot->rows.loss_mask + at,
+        .metric_mask = slot->rows.metric_mask + at,
+    };
+}
+
+static void fill_padding(const struct row *row, int T)
+{
+    const size_t n = (size_t)T;
+    memset(row->tokens, 0, n * sizeof *row->tokens);
+    memset(row->targets, 0, n * sizeof *row->targets);
+    memset(row->key_mask, 0, n);
+    memset(row->loss_mask, 0, n);
+    memset(row->metric_mask, 0, n);
+}
+
+static struct error *fill_slot(const struct stream *s, struct text_rows *rows, struct slot *slot,
+                               int64_t number)
+{
+    const struct stream_options *const o = &s->options;
+    const int64_t step = s->first_step + number / s->reads_per_step;
+    const int64_t epoch = step / s->steps_per_epoch;
+    const int64_t first = step % s->steps_per_epoch * o->global_batch +
+                          o->rank * s->rows_per_step +
+                          number % s->reads_per_step * o->micro_batch;
+    slot->row_count = 0;
+    for (int b = 0; b < o->micro_batch; b++) {
+        const struct row row = row_at(slot, b, o->T);
+        const int64_t position = first + b;
+        if (position >= o->order.samples) {
+            slot->samples[b] = -1;
+            fill_padding(&row, o->T);
+            continue;
+        }
+        slot->samples[b] = order_sample(&o->order, epoch, position);
+        slot->row_count = b + 1;
+        TRY(text_rows_fill(rows, slot->samples[b], &row));
+    }
+    return NULL;
+}
+
+/* Waits for a free slot; false when the thread shall end. */
+static bool claim(struct stream *s, int64_t *number)
+{
+    pthread_mutex_lock(&s->mutex);
+    while (!s->stopping && s->claimed < s->reads && s->claimed >= s->next + s->slot_count)
+        pthread_cond_wait(&s->freed, &s->mutex);
+    const bool go = !s->stopping && s->claimed < s->reads;
+    if (go)
+        *number = s->claimed++;
+    pthread_mutex_unlock(&s->mutex);
+    return go;
+}
+
+static void *run_worker(void *argument)
+{
+    struct worker *const w = argument;
+    struct stream *const s = w->stream;
+    struct error *e = NULL;
+    int64_t number;
+    while (!e && claim(s, &number)) {
+        struct slot *const slot = &s->slots[number % s->slot_count];
+        e = fill_slot(s, w->rows, slot, number);
+        pthread_mutex_lock(&s->mutex);
+        slot->error = e;
+        slot->ready = number;
+        pthread_cond_signal(&s->filled);
+        pthread_mutex_unlock(&s->mutex);
+    }
+    return NULL;
+}
+
+/* ---- Opening ---- */
+
+static struct error *check_options(const struct stream_options *o)
+{
+    const char *const name = dataset_name(o->dataset);
+    if (o->T < 1 || o->global_batch < 1 || o->micro_batch < 1 || o->world_size < 1 ||
+        o->rank < 0 || o->rank >= o->world_size || o->threads < 1 || o->epochs < 0)
+        BUG("stream options out of range");
+    if (o->order.samples != dataset_samples(o->dataset))
+        BUG("an order of %lld samples for %lld", (long long)o->order.samples,
+            (long long)dataset_samples(o->dataset));
+    if (o->global_batch % o->world_size || o->global_batch / o->world_size % o->micro_batch)
+        return error_new(ERROR_USAGE, "a global batch of %d samples cannot be cut into %d ranks and "
+                         "micro-batches of %d", o->global_batch, o->world_size, o->micro_batch);
+    if (o->prefetch < 2)
+        return error_new(ERROR_USAGE, "data.prefetch is %d, expected at least 2", o->prefetch);
+    if (!stream_steps_per_epoch(o))
+        return error_new(ERROR_USAGE, "the %s data has %lld samples, fewer than one global batch of "
+                         "%d, and data.drop_last leaves out short ones", name,
+                         (long long)o->order.samples, o->global_batch);
+    return NULL;
+}
+
+static void place_slots(struct stream *s, struct arena *arena)
+{
+    const size_t B = (size_t)s->options.micro_batch, n = B * (size_t)s->options.T;
+    for (int i = 0; i < s->slot_count; i++)
+        s->slots[i] = (struct slot){
+            .rows = {
+                .tokens = arena_take(arena, n * sizeof(int32_t)),
+                .targets = arena_take(arena, n * sizeof(int32_t)),
+                .key_mask = arena_take(arena, n),
+                .loss_mask = arena_take(arena, n),
+                .metric_mask = arena_take(arena, n),
+            },
+            .samples = arena_take(arena, B * sizeof(int64_t)),
+            .ready = -1,
+        };
+}
+
+static struct error *allocate_slots(struct stream *s)
+{
+    struct arena plan = {0};
+    /* The consumer keeps one while `prefetch` are made ahead. */
+    s->slot_count = s->options.prefetch + 1;
+    s->slots = calloc((size_t)s->slot_count, sizeof *s->slots);
+    if (!s->slots)
+        return error_new(ERROR_MEMORY, "no memory for %d prefetched micro-batches", s->slot_count);
+    place_slots(s, &plan);
+    s->memory = aligned_alloc(ARENA_ALIGNMENT, plan.used);
+    if (!s->memory)
+        return error_new(ERROR_MEMORY, "no memory for %d prefetched micro-batches (%zu bytes)",
+                         s->slot_count, plan.used);
+    memset(s->memory, 0, plan.used);    /* resident from the start */
+    place_slots(s, &(struct arena){.base = s->memory, .capacity = plan.used});
+    return NULL;
+}
+
+static struct error *start_workers(struct stream *s)
+{
+    const int count = s->options.threads;
+    s->workers = calloc((size_t)count, sizeof *s->workers);
+    if (!s->workers)
+        return error_new(ERROR_MEMORY, "no memory for %d data threads", count);
+    for (int i = 0; i < count; i++) {
+        s->workers[i].stream = s;
+        TRY(text_rows_create(&s->workers[i].rows, s->options.dataset, s->options.tokenizer,
+                             s->options.T));
+    }
+
+    /* Signals asked of the process are for the main thread, whose waiting they shall interrupt. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = 0;
+    while (!failed && s->worker_count < count) {
+        struct worker *const w = &s->workers[s->worker_count];
+        failed = pthread_create(&w->thread, NULL, run_worker, w);
+        s->worker_count += !failed;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+        return error_new(ERROR_MEMORY, "cannot start data thread %d of %d: %s",
+                         s->worker_count + 1, count, strerror(failed));
+    return NULL;
+}
+
+struct error *stream_open(struct stream **out, const struct stream_options *options,
+                          int64_t epoch, int64_t step)
+{
+    TRY(check_options(options));
+    struct stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return error_new(ERROR_MEMORY, "no memory for the stream of %s data",
+                         dataset_name(options->dataset));
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->filled, NULL);
+    pthread_cond_init(&s->freed, NULL);
+    s->options = *options;
+    s->steps_per_epoch = stream_steps_per_epoch(options);
+    s->first_step = epoch * s->steps_per_epoch + step;
+    s->rows_per_step = options->global_batch / options->world_size;
+    s->reads_per_step = s->rows_per_step / options->micro_batch;
+    const int64_t steps = options->epochs * s->steps_per_epoch - s->first_step;
+    s->reads = options->epochs == 0 ? INT64_MAX : steps > 0 ? steps * s->reads_per_step : 0;
+
+    struct error *e;
+    if ((e = allocate_slots(s)) || (e = start_workers(s))) {
+        stream_close(s);
+        return e;
+    }
+    *out = s;
+    return NULL;
+}
+
+void stream_close(struct stream *stream)
+{
+    struct stream *const s = stream;
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->mutex);
+    s->stopping = true;
+    pthread_cond_broadcast(&s->freed);
+    pthread_mutex_unlock(&s->mutex);
+    for (int i = 0; i < s->worker_count; i++)
+        pthread_join(s->workers[i].thread, NULL);
+
+    for (int i = 0; s->workers && i < s->options.threads; i++)
+        text_rows_destroy(s->workers[i].rows);
+    for (int i = 0; s->slots && i < s->slot_count; i++)
+        error_destroy(s->slots[i].error);
+    pthread_cond_destroy(&s->freed);
+    pthread_cond_destroy(&s->filled);
+    pthread_mutex_destroy(&s->mutex);
+    free(s->workers);
+    free(s->slots);
+    free(s->memory);
+    free(s);
+}
+
+/* ---- Reading: the consumer ---- */
+
+/* Gives the micro-batch read last back and waits for the next; NULL after the last one. */
+static struct slot *next_slot(struct stream *s, double *waited_s)
+{
+    pthread_mutex_lock(&s->mutex);
+    if (s->current) {
+        s->next++;
+        s->current = NULL;
+        pthread_cond_signal(&s->freed);
+    }
+    struct slot *slot = NULL;
+    if (s->next < s->reads) {
+        slot = &s->slots[s->next % s->slot_count];
+        if (slot->ready != s->next) {
+            const double start_s = clock_now_s();
+            while (slot->ready != s->next)
+                pthread_cond_wait(&s->filled, &s->mutex);
+            *waited_s = clock_now_s() - start_s;
+        }
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return slot;
+}
+
+struct error *stream_read(struct stream *stream, struct batch *batch, double *waited_s)
+{
+    struct stream *const s = stream;
+    *waited_s = 0;
+    if (s->failed)
+        return error_new(ERROR_INPUT, "the stream of %s data ended with an error before",
+                         dataset_name(s->options.dataset));
+    struct slot *const slot = next_slot(s, waited_s);
+    if (!slot) {
+        *batch = (struct batch){.B = s->options.micro_batch, .T = s->options.T, .rows = -1};
+        return NULL;
+    }
+    if (slot->error) {
+        struct error *const e = slot->error;    /* its thread has ended, the slot is ours */
+        slot->error = NULL;
+        s->failed = true;
+        return error_context(e, "reading the %s data", dataset_name(s->options.dataset));
+    }
+    s->current = slot;
+    *batch = (struct batch){
+        .B = s->options.micro_batch,
+        .T = s->options.T,
+        .rows = slot->row_count,
+        .tokens = slot->rows.tokens,
+        .targets = slot->rows.targets,
+        .key_mask = slot->rows.key_mask,
+        .loss_mask = slot->rows.loss_mask,
+        .metric_mask = slot->rows.metric_mask,
+    };
+    return NULL;
+}
+
+int64_t stream_sample(const struct stream *stream, int row)
+{
+    if (!stream->current || row < 0 || row >= stream->options.micro_batch)
+        BUG("row %d of a micro-batch of %d", row, stream->options.micro_batch);
+    return stream->current->samples[row];
+}
