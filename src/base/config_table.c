@@ -1,0 +1,132 @@
+/* config_table.c - every key of the configuration: name, type, default, range, meaning. */
+#include "base/config_table.h"
+
+#define NO_RANGE -1e300, 1e300
+#define AT(field) offsetof(struct config, field)
+#define INT(name, field, otherwise, low, high, help)                                               \
+    {name, CONFIG_INT, otherwise, low, high, NULL, help, AT(field)}
+#define DOUBLE(name, field, otherwise, low, high, help)                                            \
+    {name, CONFIG_DOUBLE, otherwise, low, high, NULL, help, AT(field)}
+#define BOOL(name, field, otherwise, help)                                                         \
+    {name, CONFIG_BOOL, otherwise, NO_RANGE, NULL, help, AT(field)}
+#define STRING(name, field, otherwise, help)                                                       \
+    {name, CONFIG_STRING, otherwise, NO_RANGE, NULL, help, AT(field)}
+#define CHOICE(name, field, otherwise, choices, help)                                              \
+    {name, CONFIG_CHOICE, otherwise, NO_RANGE, choices, help, AT(field)}
+#define LIST(name, field, otherwise, help)                                                         \
+    {name, CONFIG_LIST, otherwise, NO_RANGE, NULL, help, AT(field)}
+
+const struct config_key config_keys[] = {
+    STRING("run.folder", run.folder, "runs/mini-gpt", "where checkpoints and logs of the run go"),
+    INT("run.seed", run.seed, "1", 0, 9e15, "initial weights and the order of samples follow from it"),
+    BOOL("run.allow_changed_data", run.allow_changed_data, "false",
+         "resume although the training data is not what it was"),
+
+    CHOICE("model.family", model.family, "mini-gpt", "mini-gpt",
+           "architecture: post-norm ReLU decoder blocks, a head of its own"),
+    INT("model.vocabulary_size", model.vocabulary_size, "5000", 4, 1 << 24,
+        "V: rows of the embedding; at least the tokenizer's entries"),
+    INT("model.channels", model.channels, "256", 1, 1 << 16, "C: width of the hidden states"),
+    INT("model.heads", model.heads, "3", 1, 1 << 12,
+        "attention heads, each channels / heads wide (rounded down)"),
+    INT("model.feed_forward", model.feed_forward, "128", 1, 1 << 18, "width inside the MLP"),
+    INT("model.layers", model.layers, "2", 1, 1 << 10, "decoder blocks"),
+    INT("model.max_positions", model.max_positions, "0", 0, 1 << 20,
+        "rows of the position table; 0: data.sequence_length"),
+
+    CHOICE("tokenizer.kind", tokenizer.kind, "wordpiece", "wordpiece", "how text becomes tokens"),
+    STRING("tokenizer.vocabulary", tokenizer.vocabulary, "",
+           "vocabulary file; empty: learned from the training text when the run starts"),
+    BOOL("tokenizer.lowercase", tokenizer.lowercase, "true", "fold case (NFKC_Casefold)"),
+    BOOL("tokenizer.strip_accents", tokenizer.strip_accents, "false", "remove accents"),
+    BOOL("tokenizer.split_on_cjk", tokenizer.split_on_cjk, "true",
+         "every Chinese, Japanese or Korean character is a word"),
+    LIST("tokenizer.reserved", tokenizer.reserved, "[PAD],[UNK],[BOS]",
+         "first entries of a learned vocabulary"),
+
+    LIST("data.train", data.train, "", "training text: files or globs, plain, gzip or zstd"),
+    LIST("data.validation", data.validation, "", "validation text; empty: no validation"),
+    INT("data.sequence_length", data.sequence_length, "128", 2, 1 << 20, "T: tokens in one sample"),
+    INT("data.min_bytes", data.min_bytes, "513", 1, 1 << 30, "shorter lines are left out"),
+    BOOL("data.shuffle", data.shuffle, "true", "a new order of samples every epoch"),
+    BOOL("data.drop_last", data.drop_last, "false",
+         "leave out an epoch's last global batch if it is short"),
+    INT("data.threads", data.threads, "1", 1, 64, "tokenizing threads of a rank"),
+    INT("data.prefetch", data.prefetch, "8", 2, 1024, "micro-batches tokenized ahead"),
+
+    INT("train.epochs", train.epochs, "5", 1, 1e9, "passes over the training text"),
+    INT("train.steps", train.steps, "0", 0, 1e12, "end after so many steps; 0: as epochs say"),
+    INT("train.global_batch", train.global_batch, "64", 1, 1 << 24,
+        "samples of one optimizer step, over all ranks"),
+    INT("train.micro_batch", train.micro_batch, "0", 0, 1 << 24,
+        "samples of one forward pass of a rank; 0: its whole share of the global batch"),
+    CHOICE("train.precision", train.precision, "fp32", "fp32|bf16",
+           "bf16: operands of matrix products in bfloat16; sums and master weights stay fp32"),
+    INT("train.log_every_steps", train.log_every_steps, "10", 1, 1e9, "a line and a metrics row"),
+    INT("train.check_every_steps", train.check_every_steps, "100", 0, 1e9,
+        "compare the parameters of all ranks; 0: never"),
+
+    CHOICE("optimizer.kind", optimizer.kind, "adam", "adam|adamw", "adamw uses weight_decay"),
+    DOUBLE("optimizer.learning_rate", optimizer.learning_rate, "0.001", 0, 1e3,
+           "at the top of the schedule"),
+    DOUBLE("optimizer.beta1", optimizer.beta1, "0.9", 0, 0.9999999, "decay of the first moment"),
+    DOUBLE("optimizer.beta2", optimizer.beta2, "0.999", 0, 0.9999999, "decay of the second moment"),
+    DOUBLE("optimizer.epsilon", optimizer.epsilon, "1e-7", 1e-30, 1,
+           "added to the root of the second moment, uncorrected as in Keras"),
+    DOUBLE("optimizer.weight_decay", optimizer.weight_decay, "0.004", 0, 10,
+           "of adamw: weights lose learning_rate * weight_decay of themselves a step"),
+    CHOICE("optimizer.decay_on", optimizer.decay_on, "all", "all|matrices",
+           "what adamw decays: every parameter (Keras's rule) or kernels and embeddings"),
+    DOUBLE("optimizer.clip_norm", optimizer.clip_norm, "0", 0, 1e9,
+           "largest norm of the whole gradient; 0: no clipping"),
+
+    CHOICE("schedule.kind", schedule.kind, "constant", "constant|polynomial|cosine",
+           "the learning rate after the warm-up"),
+    INT("schedule.warmup_steps", schedule.warmup_steps, "0", 0, 1e12, "linear rise at the start"),
+    INT("schedule.decay_steps", schedule.decay_steps, "0", 0, 1e12,
+        "steps from the start of the run to the end of the decay; 0: the whole run"),
+    DOUBLE("schedule.end_learning_rate", schedule.end_learning_rate, "0", 0, 1e3,
+           "where polynomial and cosine end"),
+    DOUBLE("schedule.power", schedule.power, "1", 0, 100, "of the polynomial; 1 is linear"),
+
+    INT("validation.every_steps", validation.when.every_steps, "0", 0, 1e12, "0: not by steps"),
+    INT("validation.every_epochs", validation.when.every_epochs, "1", 0, 1e9, "0: not by epochs"),
+    BOOL("validation.at_start", validation.at_start, "false", "also before the first step"),
+
+    INT("sampling.every_steps", sampling.when.every_steps, "0", 0, 1e12, "0: not by steps"),
+    INT("sampling.every_epochs", sampling.when.every_epochs, "1", 0, 1e9, "0: not by epochs"),
+    BOOL("sampling.at_start", sampling.at_start, "false", "also before the first step"),
+
+    INT("checkpoint.every_steps", checkpoint.when.every_steps, "0", 0, 1e12, "0: not by steps"),
+    INT("checkpoint.every_epochs", checkpoint.when.every_epochs, "1", 0, 1e9,
+        "0: not by epochs; there is always one at the end"),
+    INT("checkpoint.keep", checkpoint.keep, "3", 0, 1e6,
+        "newest checkpoints kept, beside the best; 0: all"),
+    BOOL("checkpoint.resume", checkpoint.resume, "true",
+         "go on from the newest checkpoint of the run folder, if there is one"),
+
+    CHOICE("device.kind", device.kind, "auto", "auto|cpu", "where to compute"),
+    INT("device.threads", device.threads, "0", 0, 4096,
+        "compute threads of a rank; 0: its share of the node's cores"),
+
+    DOUBLE("comm.bucket_megabytes", comm.bucket_megabytes, "4", 0.01, 1024,
+           "gradients summed over ranks at a time"),
+};
+const int config_key_count = sizeof config_keys / sizeof config_keys[0];
+
+#undef AT
+#define AT(field) offsetof(struct config_sample, field)
+
+/* Of every element of sampling.samples. */
+const struct config_key config_sample_keys[] = {
+    STRING("prompt", prompt, "", "text the sample begins with"),
+    CHOICE("sampler", sampler, "greedy", "greedy|random|top_k|top_p|beam",
+           "how the next token is chosen"),
+    INT("k", k, "5", 0, 1 << 24, "top_k: how many tokens stay; top_p: cut to so many first"),
+    DOUBLE("p", p, "0.5", 0, 1, "top_p: the probability mass kept"),
+    INT("beams", beams, "5", 1, 1024, "beam: sequences kept"),
+    DOUBLE("temperature", temperature, "1", 1e-6, 1e6, "logits are divided by it"),
+    INT("seed", seed, "1", 0, 9e15, "of the random samplers"),
+    INT("max_length", max_length, "0", 0, 1 << 20, "tokens in all; 0: data.sequence_length"),
+};
+const int config_sample_key_count = sizeof config_sample_keys / sizeof config_sample_keys[0];
