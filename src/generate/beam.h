@@ -1,0 +1,26 @@
+/*
+ * beam.h - one step of beam search: which continuations of which beams live on.
+ */
+#ifndef GALLEY_GENERATE_BEAM_H
+#define GALLEY_GENERATE_BEAM_H
+
+#include <stdint.h>
+
+struct beam {
+    float score;      /* log-probability of all that was chosen; fp32, as its ties are KerasHub's */
+    int from;         /* the beam it continues */
+    int32_t token;    /* and by what */
+};
+
+/* Scores before the first step: only beam 0 counts, since all beams hold the same prompt. */
+void beam_start(struct beam *beams, int count);
+
+/*
+ * The `count` best of the count * V continuations, best first; among equal scores the lower
+ * (beam, token) first. probabilities: (count, V). No length penalty. `next` (count) is written and is
+ * not `beams`.
+ */
+void beam_step(const struct beam *beams, const float *probabilities, int count, int V,
+               struct beam *next);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * generate.h - whole texts from a model.
+ *
+ * KerasHub's loop: positions are filled one after the other from the end of the shortest prompt;
+ * longer prompts keep their tokens. There is no stop token; a text ends at its length. Everything is
+ * allocated before the first position.
+ *
+ * The model is used by one caller at a time. Local to the rank.
+ */
+#ifndef GALLEY_GENERATE_GENERATE_H
+#define GALLEY_GENERATE_GENERATE_H
+
+#include "generate/sampler.h"
+#include "model/gpt.h"
+#include "text/tokenizer.h"
+
+/* What to fill. Row r holds its prompt in the first prompt_lengths[r] positions, at least one. */
+struct generation {
+    struct model *model;
+    const struct sampler *sampler;
+    int rows, length;              /* length: tokens of a row in all; at most the model's positions */
+    const int *prompt_lengths;     /* (rows) */
+    int64_t first_row;             /* row r draws as row first_row + r, in whatever batch it is */
+    int ids;                       /* only ids below are chosen; 0: all of the model's */
+};
+
+/*
+ * Fills `tokens` (rows, length) behind the prompts. beam: each row gets its best beam, and `scores`
+ * (rows) its log-probability; scores may be NULL and other kinds leave it alone. As in KerasHub, a
+ * beam's score counts the model's choice, not the prompt's token, where a longer prompt goes on.
+ */
+MUST_USE struct error *generate_tokens(const struct generation *generation, int32_t *tokens,
+                                       double *scores);
+
+/* beam only: all beams of each row, best first, from prompts (rows, length): tokens (rows, beams,
+ * length), scores (rows, beams). */
+MUST_USE struct error *generate_beams(const struct generation *generation, const int32_t *prompts,
+                                      int32_t *tokens, double *scores);
+
+/* A text's beginning as tokens: [BOS] and the ids of a prompt, `length` at most. */
+struct prompt {
+    int32_t *ids;
+    int count;
+    bool cut;                      /* the prompt had more */
+};
+
+/* An empty prompt is [BOS] alone, and an error where the vocabulary has none. */
+MUST_USE struct error *prompt_encode(struct prompt *out, const struct tokenizer *tokenizer,
+                                     const char *text, int length);
+void prompt_release(struct prompt *prompt);
+
+/* What to write: `count` texts that begin with `prompt` and are `length` tokens long. */
+struct text_generation {
+    struct model *model;
+    const struct tokenizer *tokenizer;
+    const struct sampler *sampler;
+    const struct prompt *prompt;
+    int length, count;
+    int64_t first_row;             /* text i draws as row first_row + i */
+};
+
+/*
+ * texts (count): the tokens as text, prompt included, without [BOS] and without what follows the first
+ * [PAD] behind the prompt; each for the caller to free. scores (count) as generate_tokens, or NULL.
+ */
+MUST_USE struct error *generate_texts(const struct text_generation *generation, char **texts,
+                                      double *scores);
+
+#endif
