@@ -40,8 +40,8 @@ struct source_block {
 
 /*
  * Opens what `inputs` (paths and globs, see inputs.h) name; `name` is what errors call the data:
- * "training". A block holds about `block_bytes` bytes: whole lines of one file, as many as fit; one
- * line if that is longer.
+ * "training". A block holds whole lines of one file, as many as fit into `block_bytes`; where a line
+ * is longer than that, up to twice the line's bytes.
  */
 MUST_USE struct error *source_open(struct source **out, const char *const *inputs, int input_count,
                                    const char *name, size_t block_bytes);
