@@ -9,8 +9,9 @@
  * Quality: two positions are treated alike by a round with probability 1/2, so what is left of any
  * relation between them (neighbours stay neighbours, in order) halves every round. With six rounds for
  * each bit of n, and 48 at least, nothing is left that could be seen; tests/unit/test_order.c compares
- * with a true shuffle. A Feistel network with walking would be faster by some 0.3 us a sample, which
- * does not show beside tokenizing it, and is weakest where n is small.
+ * with a true shuffle. It takes 0.5 us for 100,000 samples and 1 us for 10^9, nothing beside
+ * tokenizing one. A Feistel network that walks its cycles would be faster, and weakest where n is
+ * small.
  *
  * The order is part of a run: change anything here and no older run can resume. A test holds values.
  */
