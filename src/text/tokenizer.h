@@ -22,7 +22,6 @@ struct wordpiece_options {
     bool strip_accents;
     bool split;           /* cut at white space and punctuation; true but for odd uses */
     bool split_on_cjk;
-    bool special_tokens_in_text;    /* recognise special tokens such as [BOS] in the text */
 };
 
 /*

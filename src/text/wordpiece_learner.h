@@ -1,0 +1,41 @@
+/*
+ * wordpiece_learner.h - a WordPiece vocabulary from text, exactly KerasHub's.
+ *
+ * Words are counted first: each thread fills a counter of its own from pieces of text (no word may
+ * cross a piece: lines or whole files). Then one call learns from all counters; the result does not
+ * depend on how text was spread over them.
+ *
+ * Source: keras_hub compute_word_piece_vocabulary, and tensorflow_text's
+ * wordpiece_tokenizer_learner_lib, whose result the algorithm here gives by a shorter way.
+ */
+#ifndef GALLEY_TEXT_WORDPIECE_LEARNER_H
+#define GALLEY_TEXT_WORDPIECE_LEARNER_H
+
+#include "text/tokenizer.h"
+
+struct word_counter;
+
+MUST_USE struct error *word_counter_create(struct word_counter **out,
+                                           const struct wordpiece_options *options);
+void word_counter_destroy(struct word_counter *counter);
+/* Counts the words of a text. One thread a counter. */
+MUST_USE struct error *word_counter_add(struct word_counter *counter, const char *text,
+                                        size_t bytes);
+
+struct wordpiece_learning {
+    int64_t words;             /* counted */
+    int64_t distinct_words;    /* after folding */
+    int entries;
+};
+
+/*
+ * A vocabulary of at most `size` entries, `reserved` first: text of one entry a line, for the caller
+ * to free. `report` may be NULL. Fewer entries than asked for are normal: the search stops at the
+ * first threshold that comes within 5 %.
+ */
+MUST_USE struct error *wordpiece_learn(struct word_counter *const *counters, int counter_count,
+                                       int size, const char *const *reserved, int reserved_count,
+                                       char **vocabulary, size_t *bytes,
+                                       struct wordpiece_learning *report);
+
+#endif
