@@ -9,12 +9,14 @@
 
 #include <xxhash.h>
 
+enum { PIECE_BYTES = 1 << 16 };    /* hashed at once */
+
 /* The end of the file. Numbers are in the machine's own byte order: the file is a cache. */
 struct trailer {
     int64_t samples, sample_bytes, longest_line, unpacked_bytes, file_count;
     uint64_t fingerprint;
     uint64_t key;
-    uint64_t check;    /* hash of the table of files and of the fields above */
+    uint64_t check;    /* hash of the fields above and of all that comes before them */
     char magic[8];
 };
 
@@ -32,10 +34,21 @@ uint64_t sample_index_key(const struct inputs *inputs, int64_t min_bytes)
     return key;
 }
 
-static uint64_t check_of(const struct trailer *trailer, const struct indexed_file *files)
+/* Hash of the first `bytes` of the file and of what comes before it in the trailer; false if they
+ * cannot be read. */
+static bool check_of(uint64_t *check, int fd, int64_t bytes, const struct trailer *trailer)
 {
-    const uint64_t table = XXH3_64bits(files, (size_t)trailer->file_count * sizeof *files);
-    return XXH3_64bits_withSeed(trailer, offsetof(struct trailer, check), table);
+    char piece[PIECE_BYTES];
+    uint64_t hash = XXH3_64bits(trailer, offsetof(struct trailer, check));
+    for (int64_t at = 0; at < bytes;) {
+        const size_t want = bytes - at < PIECE_BYTES ? (size_t)(bytes - at) : PIECE_BYTES;
+        if (pread(fd, piece, want, at) != (ssize_t)want)
+            return false;
+        hash = XXH3_64bits_withSeed(piece, want, hash);
+        at += (int64_t)want;
+    }
+    *check = hash;
+    return true;
 }
 
 struct error *sample_index_finish(const struct sample_index *index, uint64_t key,
@@ -53,9 +66,10 @@ struct error *sample_index_finish(const struct sample_index *index, uint64_t key
         .key = key,
     };
     memcpy(trailer.magic, magic, sizeof magic);
-    trailer.check = check_of(&trailer, index->files);
     TRY(spool_write(spool, &end, sizeof end));
     TRY(spool_write(spool, index->files, (size_t)index->file_count * sizeof *index->files));
+    if (!check_of(&trailer.check, spool->fd, spool->bytes, &trailer))
+        return error_errno(ERROR_IO, "cannot read back %s", spool->path);
     return spool_write(spool, &trailer, sizeof trailer);
 }
 
@@ -87,7 +101,8 @@ static bool read_tables(struct sample_index *index, int fd, uint64_t key)
     index->files = malloc((size_t)table_bytes);
     if (!index->files || !read_exactly(fd, index->files, (size_t)table_bytes, table_at))
         return false;
-    if (check_of(&t, index->files) != t.check)
+    uint64_t check;
+    if (!check_of(&check, fd, table_at + table_bytes, &t) || check != t.check)
         return false;
     index->samples = t.samples;
     index->sample_bytes = t.sample_bytes;
