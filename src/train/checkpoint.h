@@ -7,9 +7,10 @@
  * attributes explain themselves.
  *
  * A checkpoint is never lost or half-read. Writing: FOLDER/checkpoints/.step-N.h5.partial, closed,
- * fsync, renamed to step-00001234.h5, folder fsync; only then are older ones deleted. Every dataset
- * carries the XXH3 hash of its bytes as an attribute; reading checks it. A damaged file is named with
- * the tensor, what was expected and found, and the next older one is used.
+ * fsync, renamed to step-00001234.h5, folder fsync; only then are older ones deleted. A manifest in
+ * front of the file (formats/manifest.h) holds a hash of every tensor and of the rest; reading checks
+ * them. A damaged file is named with the tensor, what was expected and found, and the next older one
+ * is used.
  *
  * All functions are local (rank 0 writes and reads; the trainer broadcasts). Not thread-safe.
  */
