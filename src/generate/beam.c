@@ -1,9 +1,9 @@
 /*
  * beam.c - the best continuations, found in one pass.
  *
- * A list of the best so far is kept in order; a candidate goes behind its equals, so those seen first
- * win, as in jax.lax.top_k. Few candidates pass the list's last score, so the pass costs little more
- * than its logarithms.
+ * A list of the best so far is kept in order; a candidate goes behind its equals, so those seen
+ * first win, as in jax.lax.top_k. Few candidates pass the list's last score, so the pass costs
+ * little more than its logarithms.
  */
 #include "generate/beam.h"
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct beam {
-    float score;      /* log-probability of all that was chosen; fp32, as its ties are KerasHub's */
+    float score;      /* log-probability of all that was chosen; in fp32, so that ties are KerasHub's */
     int from;         /* the beam it continues */
     int32_t token;    /* and by what */
 };
@@ -17,8 +17,8 @@ void beam_start(struct beam *beams, int count);
 
 /*
  * The `count` best of the count * V continuations, best first; among equal scores the lower
- * (beam, token) first. probabilities: (count, V). No length penalty. `next` (count) is written and is
- * not `beams`.
+ * (beam, token) first. No length penalty. probabilities: (count, V). `next` (count) is written; it
+ * is not `beams`.
  */
 void beam_step(const struct beam *beams, const float *probabilities, int count, int V,
                struct beam *next);

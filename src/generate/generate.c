@@ -146,7 +146,8 @@ static void choose_beams(struct loop *loop, const float *logits, int r, int posi
         const int parent = first + loop->next[b].from;
         const int32_t *old = loop->tokens + (int64_t)parent * g->length;
         int32_t *tokens = loop->gathered + (int64_t)(first + b) * g->length;
-        memcpy(tokens, old, (size_t)g->length * sizeof *tokens);    /* with a longer prompt's rest */
+        /* The whole row, since the rest of a longer prompt stands behind `position`. */
+        memcpy(tokens, old, (size_t)g->length * sizeof *tokens);
         if (position >= g->prompt_lengths[r])
             tokens[position] = loop->next[b].token;
         loop->from[first + b] = parent;

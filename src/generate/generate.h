@@ -2,8 +2,8 @@
  * generate.h - whole texts from a model.
  *
  * KerasHub's loop: positions are filled one after the other from the end of the shortest prompt;
- * longer prompts keep their tokens. There is no stop token; a text ends at its length. Everything is
- * allocated before the first position.
+ * longer prompts keep their tokens. There is no stop token; a text ends at its length. Everything
+ * is allocated before the first position.
  *
  * The model is used by one caller at a time. Local to the rank.
  */
@@ -18,7 +18,8 @@
 struct generation {
     struct model *model;
     const struct sampler *sampler;
-    int rows, length;              /* length: tokens of a row in all; at most the model's positions */
+    int rows;
+    int length;                    /* tokens of a row in all; at most the model's positions */
     const int *prompt_lengths;     /* (rows) */
     int64_t first_row;             /* row r draws as row first_row + r, in whatever batch it is */
     int ids;                       /* only ids below are chosen; 0: all of the model's */
@@ -60,8 +61,8 @@ struct text_generation {
 };
 
 /*
- * texts (count): the tokens as text, prompt included, without [BOS] and without what follows the first
- * [PAD] behind the prompt; each for the caller to free. scores (count) as generate_tokens, or NULL.
+ * texts (count): the tokens as text, prompt included, without the leading [BOS] and up to the first
+ * [PAD] behind the prompt; each for the caller to free. scores (count): as in generate_tokens.
  */
 MUST_USE struct error *generate_texts(const struct text_generation *generation, char **texts,
                                       double *scores);

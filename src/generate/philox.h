@@ -1,8 +1,9 @@
 /*
  * philox.h - random numbers as a function of a counter: no state, so any draw can be made alone.
  *
- * Philox4x32-10 of Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011),
- * section 3.3. It passes BigCrush, and its key and counter hold a seed and two indices without mixing.
+ * Philox4x32-10 of Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+ * (2011), section 3.3. It passes BigCrush, and its key and counter have room for a seed and two
+ * indices as they are.
  */
 #ifndef GALLEY_GENERATE_PHILOX_H
 #define GALLEY_GENERATE_PHILOX_H

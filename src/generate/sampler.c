@@ -2,8 +2,8 @@
  * sampler.c - distributions, cut as KerasHub cuts them, and draws by inverse CDF.
  *
  * The largest probabilities come from a binary heap of ids: building it costs V, each of those kept
- * log V, whether k of them are wanted or as many as top-p's mass takes. Sums are taken in double and
- * in one order, so a text depends on the logits and the seed alone.
+ * log V, whether k of them are wanted or as many as top-p's mass takes. Sums are taken in double
+ * and in one order, so a text depends on the logits and the seed alone.
  */
 #include "generate/sampler.h"
 
@@ -19,7 +19,7 @@ static const char *const names[] = {
 };
 enum { KINDS = sizeof names / sizeof names[0], MOST_BEAMS = 1024 };
 
-static const double LEAST_TEMPERATURE = 1e-4, MOST_TEMPERATURE = 1e4;
+static const double LEAST_TEMPERATURE = 1e-6, MOST_TEMPERATURE = 1e6;
 
 struct error *sampler_parse(enum sampler_kind *out, const char *name)
 {

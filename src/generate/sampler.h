@@ -33,8 +33,8 @@ MUST_USE struct error *sampler_check(const struct sampler *sampler);
 void sampler_describe(const struct sampler *sampler, char *text, size_t bytes);
 
 /*
- * The probabilities of one position: softmax(logits / temperature) in fp32, which a random kind then
- * cuts and renormalises and greedy makes one-hot; for beam it stays whole. `logits` are finite.
+ * The probabilities of one position: softmax(logits / temperature) in fp32, which top_k and top_p
+ * then cut and renormalise and greedy makes one-hot; for beam it stays whole. `logits` are finite.
  * `probabilities` (V) is written; `order` (V) is scratch.
  */
 void sampler_distribution(const struct sampler *sampler, const float *logits, int V,

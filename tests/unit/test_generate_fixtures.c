@@ -1,4 +1,5 @@
-/* test_generate_fixtures.c - the tokens KerasHub's samplers choose: every generate.json of mini_gpt/. */
+/* test_generate_fixtures.c - the tokens KerasHub's samplers choose: every generate.json under
+ * mini_gpt/. */
 #include "testing.h"
 
 #include "device/device.h"
