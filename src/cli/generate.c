@@ -1,0 +1,294 @@
+/* generate.c - the verb `galley generate`: texts from a checkpoint. */
+#include "base/log.h"
+#include "cli/verbs.h"
+#include "generate/generate.h"
+#include "kernels/kernels.h"
+#include "train/checkpoint.h"
+#include "train/sample_row.h"
+#include "train/snapshot.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Texts computed at once: more make better use of the processor and take more memory. */
+enum { TEXTS_AT_ONCE = 16, DEFAULT_K = 5, DEFAULT_BEAMS = 5 };
+
+struct request {
+    const char *path, *prompt, *device;
+    struct sampler sampler;
+    int max_length;               /* 0: as many as the model has positions */
+    int count, threads;
+    bool best, json;
+};
+
+/* What the texts come from. */
+struct source {
+    struct checkpoint_file *file;
+    struct tokenizer *tokenizer;
+    struct device *device;
+    struct model *model;
+};
+
+enum flag {
+    FLAG_PROMPT, FLAG_MAX_LENGTH, FLAG_SAMPLER, FLAG_K, FLAG_P, FLAG_BEAMS, FLAG_TEMPERATURE,
+    FLAG_SEED, FLAG_COUNT, FLAG_BEST, FLAG_DEVICE, FLAG_THREADS, FLAG_JSON, FLAGS
+};
+
+static const struct option options[FLAGS + 1] = {
+    [FLAG_PROMPT] = {"prompt", required_argument, NULL, FLAG_PROMPT},
+    [FLAG_MAX_LENGTH] = {"max-length", required_argument, NULL, FLAG_MAX_LENGTH},
+    [FLAG_SAMPLER] = {"sampler", required_argument, NULL, FLAG_SAMPLER},
+    [FLAG_K] = {"k", required_argument, NULL, FLAG_K},
+    [FLAG_P] = {"p", required_argument, NULL, FLAG_P},
+    [FLAG_BEAMS] = {"beams", required_argument, NULL, FLAG_BEAMS},
+    [FLAG_TEMPERATURE] = {"temperature", required_argument, NULL, FLAG_TEMPERATURE},
+    [FLAG_SEED] = {"seed", required_argument, NULL, FLAG_SEED},
+    [FLAG_COUNT] = {"count", required_argument, NULL, FLAG_COUNT},
+    [FLAG_BEST] = {"best", no_argument, NULL, FLAG_BEST},
+    [FLAG_DEVICE] = {"device", required_argument, NULL, FLAG_DEVICE},
+    [FLAG_THREADS] = {"threads", required_argument, NULL, FLAG_THREADS},
+    [FLAG_JSON] = {"json", no_argument, NULL, FLAG_JSON},
+};
+
+/* The samplers an option means something to, a bit each; 0: it is not about samplers. */
+enum { TO_RANDOM = 1 << SAMPLER_RANDOM | 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P };
+static const int means_something_to[FLAGS] = {
+    [FLAG_K] = 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P,
+    [FLAG_P] = 1 << SAMPLER_TOP_P,
+    [FLAG_BEAMS] = 1 << SAMPLER_BEAM,
+    [FLAG_TEMPERATURE] = TO_RANDOM | 1 << SAMPLER_BEAM,
+    [FLAG_SEED] = TO_RANDOM,
+    [FLAG_COUNT] = TO_RANDOM,
+};
+
+static struct error *read_int(int *out, const char *option, int low, int high)
+{
+    long long value;
+    TRY(cli_parse_int(&value, option, optarg, low, high));
+    *out = (int)value;
+    return NULL;
+}
+
+static struct error *read_flag(struct request *r, enum flag flag)
+{
+    long long seed;
+    switch (flag) {
+    case FLAG_PROMPT:
+        r->prompt = optarg;
+        return NULL;
+    case FLAG_MAX_LENGTH:
+        return read_int(&r->max_length, "--max-length", 1, INT_MAX);
+    case FLAG_SAMPLER:
+        return sampler_parse(&r->sampler.kind, optarg);
+    case FLAG_K:
+        return read_int(&r->sampler.k, "--k", 1, INT_MAX);
+    case FLAG_P:
+        return cli_parse_double(&r->sampler.p, "--p", optarg, 0, 1);
+    case FLAG_BEAMS:
+        return read_int(&r->sampler.beams, "--beams", 1, INT_MAX);
+    case FLAG_TEMPERATURE:
+        return cli_parse_double(&r->sampler.temperature, "--temperature", optarg, 1e-6, 1e6);
+    case FLAG_SEED:
+        TRY(cli_parse_int(&seed, "--seed", optarg, 0, LLONG_MAX));
+        r->sampler.seed = (uint64_t)seed;
+        return NULL;
+    case FLAG_COUNT:
+        return read_int(&r->count, "--count", 1, INT_MAX);
+    case FLAG_BEST:
+        r->best = true;
+        return NULL;
+    case FLAG_DEVICE:
+        r->device = optarg;
+        return NULL;
+    case FLAG_THREADS:
+        return read_int(&r->threads, "--threads", 1, 4096);
+    case FLAG_JSON:
+        r->json = true;
+        return NULL;
+    case FLAGS:
+        break;
+    }
+    BUG("option %d is unknown", (int)flag);
+}
+
+static struct error *parse(struct request *r, int argc, char **argv)
+{
+    *r = (struct request){
+        .prompt = "", .device = "auto", .count = 1,
+        .sampler = {
+            .kind = SAMPLER_TOP_K, .p = 0.5, .beams = DEFAULT_BEAMS, .temperature = 1, .seed = 1,
+        },
+    };
+    bool given[FLAGS] = {false};
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+        if (option == '?' || option == ':')
+            return cli_bad_option("generate", argc, argv);
+        TRY(read_flag(r, (enum flag)option));
+        given[option] = true;
+    }
+    if (argc - optind != 1)
+        return error_new(ERROR_USAGE, "galley generate takes one run folder or checkpoint; %d were "
+                         "given (a prompt goes behind --prompt, in quotes)", argc - optind);
+    r->path = argv[optind];
+
+    /* What the sampler does not look at is a mistake, not a wish to ignore. */
+    for (int i = 0; i < FLAGS; i++)
+        if (given[i] && means_something_to[i] && !(means_something_to[i] >> r->sampler.kind & 1))
+            return error_new(ERROR_USAGE, "--%s means nothing to the sampler %s", options[i].name,
+                             sampler_name(r->sampler.kind));
+    if (r->sampler.kind == SAMPLER_TOP_K && !given[FLAG_K])
+        r->sampler.k = DEFAULT_K;
+    return sampler_check(&r->sampler);
+}
+
+static void close_source(struct source *s)
+{
+    model_destroy(s->model);
+    device_close(s->device);
+    tokenizer_destroy(s->tokenizer);
+    checkpoint_close(s->file);
+}
+
+static struct error *load_weights(struct source *s)
+{
+    struct snapshot *snapshot;
+    TRY(snapshot_create(&snapshot, s->device, s->model, NULL));
+    struct error *e =
+        checkpoint_read(s->file, model_parameters(s->model), snapshot->weights, NULL, NULL);
+    if (!e)
+        e = snapshot_restore(snapshot);
+    snapshot_destroy(snapshot);
+    return e;
+}
+
+static struct error *open_source(struct source *s, const struct request *r)
+{
+    char *path;
+    const struct kernels *kernels;
+    *s = (struct source){0};
+    TRY(checkpoint_resolve(r->path, r->best, &path));
+    struct error *e = checkpoint_open(&s->file, path);
+    free(path);
+    if (e)
+        goto fail;
+    if ((e = checkpoint_tokenizer(s->file, &s->tokenizer)))
+        goto fail;
+    if ((e = device_open(&s->device, &(struct device_options){
+             .kind = r->device, .threads = r->threads, .local_size = 1})))
+        goto fail;
+    if ((e = kernels_for(&kernels, s->device, DTYPE_F32)))
+        goto fail;
+    if ((e = model_create(&s->model, s->device, kernels, checkpoint_spec(s->file),
+                          &(struct model_options){.B = 1, .T = 1})))
+        goto fail;
+    if ((e = load_weights(s)))
+        goto fail;
+    return NULL;
+
+fail:
+    close_source(s);
+    return e;
+}
+
+static struct error *print_text(const struct request *r, const struct source *s, int length,
+                                int row, const char *text, double score)
+{
+    if (!r->json) {
+        printf("%s\n", text);
+        return NULL;
+    }
+    char *json;
+    TRY(sample_row_json(&(struct sample_row){
+        .step = checkpoint_progress(s->file)->step, .epoch = (double)NAN, .sampler = &r->sampler,
+        .row = row, .max_length = length, .prompt = r->prompt, .text = text,
+        .log_probability = score}, &json));
+    printf("%s\n", json);
+    free(json);
+    return NULL;
+}
+
+static struct error *write_texts(const struct request *r, const struct source *s,
+                                 const struct prompt *prompt, int length)
+{
+    for (int first = 0; first < r->count; first += TEXTS_AT_ONCE) {
+        char *texts[TEXTS_AT_ONCE];
+        double scores[TEXTS_AT_ONCE] = {0};
+        const int count = r->count - first < TEXTS_AT_ONCE ? r->count - first : TEXTS_AT_ONCE;
+        TRY(generate_texts(&(struct text_generation){
+            .model = s->model, .tokenizer = s->tokenizer, .sampler = &r->sampler,
+            .prompt = prompt, .length = length, .count = count, .first_row = first},
+            texts, scores));
+        struct error *e = NULL;
+        for (int i = 0; i < count; i++) {
+            if (!e)
+                e = print_text(r, s, length, first + i, texts[i], scores[i]);
+            free(texts[i]);
+        }
+        fflush(stdout);
+        if (e)
+            return e;
+    }
+    return NULL;
+}
+
+static struct error *generate(const struct request *r, const struct source *s)
+{
+    const int positions = model_spec(s->model)->positions;
+    const int length = r->max_length > 0 ? r->max_length : positions;
+    if (length > positions)
+        return error_new(ERROR_USAGE, "--max-length is %d; the model of %s has %d positions",
+                         length, checkpoint_path(s->file), positions);
+    struct prompt prompt;
+    TRY(prompt_encode(&prompt, s->tokenizer, r->prompt, length));
+    if (prompt.cut)
+        log_warning("the prompt is longer than %d tokens: it is cut, and nothing follows it",
+                    length);
+    struct error *e = write_texts(r, s, &prompt, length);
+    prompt_release(&prompt);
+    return e;
+}
+
+static struct error *run_generate(struct cli *cli, int argc, char **argv)
+{
+    (void)cli;
+    struct request request;
+    struct source source;
+    TRY(parse(&request, argc, argv));
+    TRY(open_source(&source, &request));
+    struct error *e = generate(&request, &source);
+    close_source(&source);
+    return e;
+}
+
+const struct verb verb_generate = {
+    .name = "generate",
+    .summary = "writes text with a trained model",
+    .run = run_generate,
+    .help =
+        "usage: galley generate RUN_OR_CHECKPOINT [OPTION...]\n\n"
+        "Writes text with the newest checkpoint of a run folder, or with a checkpoint file, to\n"
+        "standard output: the prompt and what the model goes on with.\n\n"
+        "  --prompt TEXT       what the text begins with; default: nothing, the model begins\n"
+        "  --max-length N      tokens in all, prompt included; default: the model's positions\n"
+        "  --sampler NAME      how a token is chosen; default: top_k\n"
+        "      greedy          the most probable one\n"
+        "      random          any, by its probability\n"
+        "      top_k           one of the --k most probable\n"
+        "      top_p           one of the most probable that hold --p of the probability\n"
+        "      beam            --beams texts are kept at a time; the most probable one wins\n"
+        "  --k N               top_k: default 5; top_p: cut to so many first, default: no cut\n"
+        "  --p P               top_p: 0 to 1, default 0.5\n"
+        "  --beams N           beam: default 5\n"
+        "  --temperature T     below 1: surer choices; above: bolder ones; default 1\n"
+        "  --seed S            the same seed gives the same text; default 1\n"
+        "  --count N           so many texts, a line each; default 1\n"
+        "  --best              of a run: the checkpoint of the lowest validation perplexity\n"
+        "  --device NAME       auto (default) or cpu\n"
+        "  --threads N         compute threads; default: the cores there are\n"
+        "  --json              a JSON object a line, with prompt, text and settings\n\n"
+        "example: galley generate runs/mini-gpt --prompt \"once upon\" --sampler top_p --p 0.9\n",
+};
