@@ -1,0 +1,159 @@
+/* evaluate.c - the verb `galley evaluate`: loss, perplexity and accuracy on text. */
+#include "base/config.h"
+#include "cli/verbs.h"
+#include "train/evaluation.h"
+#include "train/inference.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+
+struct request {
+    const char *path, *device;
+    const char *const *inputs;
+    int input_count;
+    long long min_bytes, length, batch, threads;    /* -1 or 0: as the checkpoint's run had it */
+    bool best, json;
+};
+
+enum flag { FLAG_MIN_BYTES, FLAG_LENGTH, FLAG_BATCH, FLAG_THREADS, FLAG_DEVICE, FLAG_BEST, FLAG_JSON };
+
+static const struct option flags[] = {
+    {"min-bytes", required_argument, NULL, FLAG_MIN_BYTES},
+    {"sequence-length", required_argument, NULL, FLAG_LENGTH},
+    {"batch", required_argument, NULL, FLAG_BATCH},
+    {"threads", required_argument, NULL, FLAG_THREADS},
+    {"device", required_argument, NULL, FLAG_DEVICE},
+    {"best", no_argument, NULL, FLAG_BEST},
+    {"json", no_argument, NULL, FLAG_JSON},
+    {NULL, 0, NULL, 0},
+};
+
+static struct error *read_flag(struct request *r, int flag)
+{
+    switch ((enum flag)flag) {
+    case FLAG_MIN_BYTES:
+        return cli_parse_int(&r->min_bytes, "--min-bytes", optarg, 1, 1 << 30);
+    case FLAG_LENGTH:
+        return cli_parse_int(&r->length, "--sequence-length", optarg, 2, 1 << 20);
+    case FLAG_BATCH:
+        return cli_parse_int(&r->batch, "--batch", optarg, 1, 1 << 16);
+    case FLAG_THREADS:
+        return cli_parse_int(&r->threads, "--threads", optarg, 1, 4096);
+    case FLAG_DEVICE:
+        r->device = optarg;
+        return NULL;
+    case FLAG_BEST:
+        r->best = true;
+        return NULL;
+    case FLAG_JSON:
+        r->json = true;
+        return NULL;
+    }
+    BUG("option %d is unknown", flag);
+}
+
+static struct error *parse(struct request *r, int argc, char **argv)
+{
+    *r = (struct request){.device = "auto", .min_bytes = -1, .batch = 16};
+    opterr = 0;
+    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
+        if (flag == '?' || flag == ':')
+            return cli_bad_option("evaluate", argc, argv);
+        TRY(read_flag(r, flag));
+    }
+    if (argc - optind < 2)
+        return error_new(ERROR_USAGE, "galley evaluate takes a run folder or checkpoint, then text: "
+                         "files or globs");
+    r->path = argv[optind];
+    r->inputs = (const char *const *)(argv + optind + 1);
+    r->input_count = argc - optind - 1;
+    return NULL;
+}
+
+/* What the command line left open is as in the checkpoint's run. */
+static struct error *complete(struct request *r, const struct inference *i)
+{
+    struct config *config;
+    TRY(config_parse(&config, checkpoint_config(i->file), checkpoint_path(i->file), NULL, 0));
+    if (r->min_bytes < 0)
+        r->min_bytes = config->data.min_bytes;
+    if (r->length == 0)
+        r->length = config->data.sequence_length;
+    config_destroy(config);
+    const int positions = checkpoint_spec(i->file)->positions;
+    if (r->length > positions)
+        return error_new(ERROR_USAGE, "--sequence-length is %lld; the model of %s has %d positions",
+                         r->length, checkpoint_path(i->file), positions);
+    return NULL;
+}
+
+static struct error *open_model(struct inference *i, struct request *r, const struct comm *comm)
+{
+    TRY(inference_open(i, &(struct inference_options){
+        .run_or_file = r->path, .best = r->best, .B = (int)r->batch, .T = (int)r->length,
+        .device = {.kind = r->device, .threads = (int)r->threads,
+                   .local_rank = comm_local_rank(comm), .local_size = comm_local_size(comm)}}));
+    return complete(r, i);
+}
+
+static void print_result(const struct request *r, const struct inference *i,
+                         const struct evaluation *x)
+{
+    if (r->json)
+        printf("{\"step\": %lld, \"loss\": %.9g, \"perplexity\": %.9g, \"accuracy\": %.9g, "
+               "\"samples\": %lld, \"tokens\": %lld}\n",
+               (long long)checkpoint_progress(i->file)->step, x->loss, x->perplexity, x->accuracy,
+               (long long)x->samples, (long long)x->tokens);
+    else
+        printf("loss %.4f  perplexity %.2f  accuracy %.4f  (%lld samples, %lld tokens, %.1f s; %s)\n",
+               x->loss, x->perplexity, x->accuracy, (long long)x->samples, (long long)x->tokens,
+               x->seconds, checkpoint_path(i->file));
+}
+
+static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
+{
+    struct request r;
+    struct inference inference = {0};
+    struct dataset *dataset = NULL;
+    struct evaluation result;
+    TRY(parse(&r, argc, argv));
+    TRY(cli_open_comm(cli));
+
+    /* What is wrong with an input is wrong on every rank: they agree, and one tells. */
+    struct error *e = comm_agree(cli->comm, open_model(&inference, &r, cli->comm));
+    if (!e)
+        e = comm_agree(cli->comm, dataset_open(&dataset, &(struct dataset_options){
+            .inputs = r.inputs, .input_count = r.input_count, .min_bytes = r.min_bytes,
+            .temporary_folder = cli->temporary_folder, .name = "evaluation",
+            .show_progress = comm_rank(cli->comm) == 0}));
+    if (!e)
+        e = evaluate_dataset(&(struct evaluation_options){
+            .comm = cli->comm, .model = inference.model, .dataset = dataset,
+            .tokenizer = inference.tokenizer, .T = (int)r.length, .micro_batch = (int)r.batch,
+            .threads = 1, .prefetch = 4}, &result);
+    if (!e && comm_rank(cli->comm) == 0)
+        print_result(&r, &inference, &result);
+    dataset_close(dataset);
+    inference_close(&inference);
+    return e;
+}
+
+const struct verb verb_evaluate = {
+    .name = "evaluate",
+    .summary = "loss, perplexity and accuracy of a model on text",
+    .run = run_evaluate,
+    .help =
+        "usage: galley evaluate RUN_OR_CHECKPOINT [OPTION...] INPUT...\n"
+        "       mpirun -n RANKS galley evaluate RUN_OR_CHECKPOINT INPUT...\n\n"
+        "Exact over the whole text, shared by the ranks. INPUTs are files or globs, one sample a\n"
+        "line, plain, gzip or zstd. Perplexity leaves padding targets out, as KerasHub's does.\n\n"
+        "  --min-bytes N         shorter lines are left out; default: as in training\n"
+        "  --sequence-length N   tokens of a sample; default: as in training\n"
+        "  --batch N             samples at a time on a rank; default 16\n"
+        "  --best                of a run: the checkpoint of the lowest validation perplexity\n"
+        "  --device NAME         auto (default) or cpu\n"
+        "  --threads N           compute threads of a rank\n"
+        "  --json                one JSON object\n\n"
+        "example: galley evaluate runs/mini-gpt validation.txt.gz\n",
+};

@@ -1,0 +1,508 @@
+/* job.c - opens the parts of a training run, one stage after the other, and runs it. */
+#include "train/job.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "data/vocabulary.h"
+#include "train/checkpoint.h"
+#include "train/progress.h"
+#include "train/resume.h"
+#include "train/run_folder.h"
+#include "train/sampling.h"
+#include "train/saving.h"
+#include "train/snapshot.h"
+#include "train/trainer.h"
+#include "train/validation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_CALLBACKS = 4 };
+
+struct job {
+    struct comm *comm;
+    const struct config *config;
+    bool is_rank_0;
+    char *config_yaml;
+
+    struct run_folder *folder;            /* rank 0 only, as is the file */
+    struct checkpoint_file *file;         /* what the run goes on from; NULL: it begins */
+    bool resumed;
+    struct progress progress;             /* of the checkpoint, on every rank */
+    struct history history;
+
+    struct tokenizer *tokenizer;
+    struct dataset *train, *validation;   /* validation may be NULL */
+    size_t resident_before;               /* bytes, before what follows is allocated */
+    struct device *device;
+    const struct kernels *kernels;
+    struct model *model;
+    struct optimizer *optimizer;
+    struct snapshot *snapshot;
+    struct buckets *buckets;
+    struct stream *stream;
+
+    int micro_batch, micro_batches;       /* rows of one forward pass; passes of one step */
+    int64_t steps_per_epoch, last_step;
+    struct schedule schedule;
+    struct callback callbacks[MOST_CALLBACKS];
+    int callback_count;
+};
+
+static bool has_validation(const struct job *j)
+{
+    return j->config->data.validation.count > 0;
+}
+
+/* ---- the run folder and its checkpoint ---- */
+
+static struct error *open_checkpoint(struct job *j)
+{
+    char *path = NULL;
+    if (!j->config->checkpoint.resume)
+        return NULL;
+    TRY(checkpoint_find_newest(j->config->run.folder, &path));
+    if (!path)
+        return NULL;
+    struct error *e = checkpoint_open(&j->file, path);
+    free(path);
+    TRY(e);
+    TRY(resume_check(j->file, j->config));
+    j->resumed = true;
+    j->progress = *checkpoint_progress(j->file);
+    return NULL;
+}
+
+static struct error *open_folder(struct job *j)
+{
+    TRY(config_print(j->config, &j->config_yaml));
+    if (!j->is_rank_0)
+        return NULL;
+    TRY(run_folder_open(&j->folder, j->config->run.folder));
+    TRY(open_checkpoint(j));
+    TRY(run_folder_write_config(j->folder, j->config_yaml));
+    return run_folder_start_logs(j->folder, j->resumed ? j->progress.step : -1);
+}
+
+/* What the other ranks need to know of the checkpoint. */
+static struct error *share_progress(struct job *j)
+{
+    int rows = 0;
+    const struct history_row *history = j->file ? checkpoint_history(j->file, &rows) : NULL;
+    TRY(comm_broadcast(j->comm, &j->resumed, sizeof j->resumed));
+    TRY(comm_broadcast(j->comm, &j->progress, sizeof j->progress));
+    TRY(comm_broadcast(j->comm, &rows, sizeof rows));
+    for (int i = 0; i < rows; i++) {
+        struct history_row row = {0};
+        if (history)
+            row = history[i];
+        TRY(comm_broadcast(j->comm, &row, sizeof row));
+        TRY(history_add(&j->history, &row));
+    }
+    return NULL;
+}
+
+/* ---- the tokenizer ---- */
+
+static struct error *read_file(const char *path, char **text, size_t *bytes)
+{
+    enum { MOST = 1 << 28 };
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return error_errno(ERROR_INPUT, "cannot read the vocabulary %s", path);
+    char *buffer = NULL;
+    size_t used = 0, capacity = 1 << 16;
+    bool good = true;
+    do {
+        capacity *= 2;
+        char *larger = capacity <= MOST ? realloc(buffer, capacity) : NULL;
+        good = larger != NULL;
+        if (good) {
+            buffer = larger;
+            used += fread(buffer + used, 1, capacity - used, file);
+        }
+    } while (good && used == capacity);
+    good = good && !ferror(file);
+    fclose(file);
+    if (!good) {
+        free(buffer);
+        return error_new(ERROR_INPUT, "cannot read %s as a vocabulary", path);
+    }
+    *text = buffer;
+    *bytes = used;
+    return NULL;
+}
+
+static struct wordpiece_options wordpiece_options(const struct config *c)
+{
+    return (struct wordpiece_options){
+        .lowercase = c->tokenizer.lowercase, .strip_accents = c->tokenizer.strip_accents,
+        .split = true, .split_on_cjk = c->tokenizer.split_on_cjk,
+    };
+}
+
+static struct error *learn_vocabulary(const struct job *j, char **text, size_t *bytes)
+{
+    const struct config *c = j->config;
+    struct wordpiece_learning report;
+    TRY(vocabulary_learn(&(struct vocabulary_options){
+        .inputs = (const char *const *)c->data.train.items, .input_count = c->data.train.count,
+        .min_bytes = c->data.min_bytes, .size = (int)c->model.vocabulary_size,
+        .reserved = (const char *const *)c->tokenizer.reserved.items,
+        .reserved_count = c->tokenizer.reserved.count, .wordpiece = wordpiece_options(c),
+        .threads = (int)c->data.threads * comm_local_size(j->comm)}, text, bytes, &report));
+    log_info("vocabulary  %d entries learned from %lld words, %lld different", report.entries,
+             (long long)report.words, (long long)report.distinct_words);
+    return NULL;
+}
+
+/* Rank 0: the vocabulary the run uses, from its checkpoint, a file, or the text itself. */
+static struct error *find_vocabulary(const struct job *j, char **text, size_t *bytes)
+{
+    const char *path = j->config->tokenizer.vocabulary;
+    if (!j->file)
+        return *path ? read_file(path, text, bytes) : learn_vocabulary(j, text, bytes);
+
+    struct tokenizer *stored;
+    TRY(checkpoint_tokenizer(j->file, &stored));
+    const char *vocabulary = tokenizer_vocabulary(stored, bytes);
+    *text = malloc(*bytes + 1);
+    if (*text)
+        memcpy(*text, vocabulary, *bytes);
+    tokenizer_destroy(stored);
+    if (!*text)
+        return error_new(ERROR_MEMORY, "no memory for the vocabulary");
+    return *path ? resume_check_vocabulary(checkpoint_path(j->file), *text, *bytes, path) : NULL;
+}
+
+static struct error *open_tokenizer(struct job *j)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    struct error *e =
+        comm_agree(j->comm, j->is_rank_0 ? find_vocabulary(j, &text, &bytes) : NULL);
+    if (e)
+        goto done;
+    if ((e = comm_broadcast(j->comm, &bytes, sizeof bytes)))
+        goto done;
+    if (!j->is_rank_0 && !(text = malloc(bytes + 1))) {
+        e = error_new(ERROR_MEMORY, "no memory for the vocabulary (%zu bytes)", bytes);
+        goto done;
+    }
+    if ((e = comm_broadcast(j->comm, text, bytes)))
+        goto done;
+    const char *path = j->config->tokenizer.vocabulary;
+    const struct wordpiece_options options = wordpiece_options(j->config);
+    e = tokenizer_create_wordpiece(&j->tokenizer, text, bytes, *path ? path : "the vocabulary",
+                                   &options);
+    if (!e && tokenizer_start_id(j->tokenizer) < 0)
+        e = error_new(ERROR_INPUT, "%s has no entry [BOS], which every sample begins with",
+                      *path ? path : "tokenizer.reserved");
+    if (!e && tokenizer_size(j->tokenizer) > j->config->model.vocabulary_size)
+        e = error_new(ERROR_USAGE, "%s has %d entries, more than model.vocabulary_size %lld; raise "
+                      "it", path, tokenizer_size(j->tokenizer),
+                      (long long)j->config->model.vocabulary_size);
+done:
+    free(text);
+    return e;
+}
+
+/* ---- the data ---- */
+
+static struct error *open_dataset(struct job *j, struct dataset **out, const char *name,
+                                  const struct config_list *inputs)
+{
+    char cache[4400];
+    snprintf(cache, sizeof cache, "%s/cache", j->config->run.folder);
+    return dataset_open(out, &(struct dataset_options){
+        .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
+        .min_bytes = j->config->data.min_bytes, .cache_folder = cache, .name = name,
+        .show_progress = j->is_rank_0});
+}
+
+static struct error *open_datasets(struct job *j)
+{
+    TRY(open_dataset(j, &j->train, "training", &j->config->data.train));
+    if (has_validation(j))
+        TRY(open_dataset(j, &j->validation, "validation", &j->config->data.validation));
+    return NULL;
+}
+
+static struct error *check_data(struct job *j)
+{
+    const struct config *c = j->config;
+    const int64_t samples = dataset_samples(j->train);
+    if (samples < c->train.global_batch)
+        return error_new(ERROR_INPUT, "the training text has %lld samples, fewer than one global "
+                         "batch of %lld; lower train.global_batch or data.min_bytes, or give more "
+                         "text", (long long)samples, (long long)c->train.global_batch);
+    if (j->resumed && !c->run.allow_changed_data &&
+        j->progress.train_fingerprint != dataset_fingerprint(j->train))
+        return error_new(ERROR_INPUT, "the training text is not what the run in %s was trained on "
+                         "(fingerprint %016llx, expected %016llx); restore it, choose another "
+                         "run.folder, or set run.allow_changed_data", c->run.folder,
+                         (unsigned long long)dataset_fingerprint(j->train),
+                         (unsigned long long)j->progress.train_fingerprint);
+    return NULL;
+}
+
+/* Rank 0 first: it unpacks and scans, the others find what it made. */
+static struct error *open_data(struct job *j)
+{
+    if (j->config->data.train.count == 0)
+        return error_new(ERROR_USAGE, "data.train is empty; give text files or globs in the "
+                         "configuration or as --data.train=FILE");
+    TRY(comm_agree(j->comm, j->is_rank_0 ? open_datasets(j) : NULL));
+    TRY(comm_agree(j->comm, j->is_rank_0 ? NULL : open_datasets(j)));
+    TRY(comm_check_equal(j->comm, "the training text", dataset_fingerprint(j->train)));
+    TRY(check_data(j));
+    log_info("data  %lld samples to train on, %lld to validate",
+             (long long)dataset_samples(j->train),
+             (long long)(j->validation ? dataset_samples(j->validation) : 0));
+    return NULL;
+}
+
+static struct stream_options stream_options(const struct job *j)
+{
+    const struct config *c = j->config;
+    return (struct stream_options){
+        .dataset = j->train, .tokenizer = j->tokenizer,
+        .order = {.seed = (uint64_t)c->run.seed, .samples = dataset_samples(j->train),
+                  .shuffle = c->data.shuffle},
+        .T = (int)c->data.sequence_length, .global_batch = (int)c->train.global_batch,
+        .micro_batch = j->micro_batch, .rank = comm_rank(j->comm),
+        .world_size = comm_world_size(j->comm), .threads = (int)c->data.threads,
+        .prefetch = (int)c->data.prefetch, .drop_last = c->data.drop_last,
+    };
+}
+
+static struct error *plan_steps(struct job *j)
+{
+    const struct config *c = j->config;
+    const int64_t share = c->train.global_batch / comm_world_size(j->comm);
+    j->micro_batch = (int)(c->train.micro_batch > 0 ? c->train.micro_batch : share);
+    j->micro_batches = (int)(share / j->micro_batch);
+    const struct stream_options options = stream_options(j);
+    j->steps_per_epoch = stream_steps_per_epoch(&options);
+    j->last_step = c->train.steps > 0 ? c->train.steps : c->train.epochs * j->steps_per_epoch;
+    j->schedule = (struct schedule){
+        .learning_rate = c->optimizer.learning_rate,
+        .end_learning_rate = c->schedule.end_learning_rate, .power = c->schedule.power,
+        .warmup_steps = c->schedule.warmup_steps,
+        .decay_steps = c->schedule.decay_steps > 0 ? c->schedule.decay_steps : j->last_step,
+    };
+    if (j->schedule.warmup_steps >= j->schedule.decay_steps && j->schedule.warmup_steps > 0)
+        return error_new(ERROR_USAGE, "schedule.warmup_steps %lld leaves none of the run's %lld "
+                         "steps", (long long)j->schedule.warmup_steps, (long long)j->last_step);
+    return schedule_parse(&j->schedule.kind, c->schedule.kind);
+}
+
+/* ---- the model ---- */
+
+static struct model_spec wanted_spec(const struct config *c)
+{
+    return (struct model_spec){
+        .family = MODEL_MINI_GPT, .V = (int)c->model.vocabulary_size,
+        .positions = (int)(c->model.max_positions > 0 ? c->model.max_positions
+                                                       : c->data.sequence_length),
+        .C = (int)c->model.channels, .NH = (int)c->model.heads, .F = (int)c->model.feed_forward,
+        .L = (int)c->model.layers,
+    };
+}
+
+static struct error *make_model(struct job *j)
+{
+    const struct config *c = j->config;
+    const struct model_spec spec = wanted_spec(c);
+    const bool adamw = !strcmp(c->optimizer.kind, "adamw");
+    if (j->file) {
+        struct error *e = spec_compare(checkpoint_spec(j->file), &spec);
+        if (e)
+            return error_context(e, "%s holds another model than the configuration",
+                                 checkpoint_path(j->file));
+    }
+    j->resident_before = memory_resident_bytes();
+    TRY(device_open(&j->device, &(struct device_options){
+        .kind = c->device.kind, .threads = (int)c->device.threads,
+        .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm)}));
+    const enum dtype type = strcmp(c->train.precision, "bf16") ? DTYPE_F32 : DTYPE_BF16;
+    TRY(kernels_for(&j->kernels, j->device, type));
+    TRY(model_create(&j->model, j->device, j->kernels, &spec, &(struct model_options){
+        .B = j->micro_batch, .T = (int)c->data.sequence_length, .training = true}));
+    TRY(optimizer_create(&j->optimizer, j->device, j->kernels, j->model,
+                         &(struct optimizer_options){
+        .beta1 = c->optimizer.beta1, .beta2 = c->optimizer.beta2, .epsilon = c->optimizer.epsilon,
+        .weight_decay = adamw ? c->optimizer.weight_decay : 0,
+        .decay_matrices_only = !strcmp(c->optimizer.decay_on, "matrices"),
+        .clip_norm = c->optimizer.clip_norm}));
+    return snapshot_create(&j->snapshot, j->device, j->model, j->optimizer);
+}
+
+/* Rank 0: what the run starts from, in the snapshot. */
+static struct error *first_values(struct job *j)
+{
+    const struct parameters *p = model_parameters(j->model);
+    if (j->file)
+        return checkpoint_read(j->file, p, j->snapshot->weights, j->snapshot->m, j->snapshot->v);
+    parameters_initialize(p, (uint64_t)j->config->run.seed, j->snapshot->weights);
+    return NULL;
+}
+
+static struct error *load_values(struct job *j)
+{
+    TRY(comm_agree(j->comm, j->is_rank_0 ? first_values(j) : NULL));
+    TRY(snapshot_broadcast(j->snapshot, j->comm));
+    TRY(snapshot_restore(j->snapshot));
+    checkpoint_close(j->file);
+    j->file = NULL;
+
+    const size_t bucket_bytes = (size_t)(j->config->comm.bucket_megabytes * 1e6);
+    TRY(buckets_create(&j->buckets, j->comm, model_gradients(j->model),
+                       model_parameters(j->model)->flat_count, bucket_bytes));
+    const struct stream_options options = stream_options(j);
+    const int64_t step = j->progress.step;
+    return stream_open(&j->stream, &options, step / j->steps_per_epoch, step % j->steps_per_epoch);
+}
+
+/* ---- callbacks ---- */
+
+static struct cadence cadence_of(const struct config_cadence *when, bool at_start, bool at_end)
+{
+    return (struct cadence){
+        .every_steps = when->every_steps, .every_epochs = when->every_epochs,
+        .at_start = at_start, .at_end = at_end,
+    };
+}
+
+static struct error *add_validation(struct job *j)
+{
+    const struct cadence when =
+        cadence_of(&j->config->validation.when, j->config->validation.at_start, true);
+    return validation_callback(&j->callbacks[j->callback_count++], &when,
+                               &(struct evaluation_options){
+        .comm = j->comm, .model = j->model, .dataset = j->validation, .tokenizer = j->tokenizer,
+        .T = (int)j->config->data.sequence_length, .micro_batch = j->micro_batch,
+        .threads = (int)j->config->data.threads, .prefetch = (int)j->config->data.prefetch},
+                               &j->history, j->folder);
+}
+
+static struct error *add_callbacks(struct job *j)
+{
+    const struct config *c = j->config;
+    if (j->is_rank_0)
+        TRY(progress_callback(&j->callbacks[j->callback_count++], j->folder,
+                              c->train.log_every_steps, stdout));
+    if (j->validation)
+        TRY(add_validation(j));
+    if (!j->is_rank_0)
+        return NULL;
+    if (c->sampling.sample_count > 0)
+        TRY(sampling_callback(&j->callbacks[j->callback_count++], &(struct sampling_options){
+            .when = cadence_of(&c->sampling.when, c->sampling.at_start, true),
+            .samples = c->sampling.samples, .sample_count = c->sampling.sample_count,
+            .sequence_length = (int)c->data.sequence_length, .model = j->model,
+            .tokenizer = j->tokenizer, .folder = j->folder, .out = stdout}));
+    return saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
+        .when = cadence_of(&c->checkpoint.when, false, true), .keep = (int)c->checkpoint.keep,
+        .run_folder = c->run.folder, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
+        .config_yaml = j->config_yaml, .history = &j->history,
+        .train_fingerprint = dataset_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
+        .world_size = comm_world_size(j->comm),
+        .resumed_step = j->resumed ? j->progress.step : -1});
+}
+
+/* ---- the whole ---- */
+
+static struct error *open_stages(struct job *j)
+{
+    TRY(config_check_ranks(j->config, comm_world_size(j->comm)));
+    TRY(comm_agree(j->comm, open_folder(j)));
+    TRY(share_progress(j));
+    TRY(comm_agree(j->comm, open_tokenizer(j)));
+    TRY(comm_agree(j->comm, open_data(j)));
+    TRY(comm_agree(j->comm, plan_steps(j)));
+    TRY(comm_agree(j->comm, make_model(j)));
+    TRY(comm_agree(j->comm, load_values(j)));
+    return comm_agree(j->comm, add_callbacks(j));
+}
+
+static void tell_plan(const struct job *j)
+{
+    if (j->is_rank_0)
+        fprintf(stderr, "%s", j->config_yaml);
+    log_info("ranks  %d on %s and other hosts if any; rank 0: %s", comm_world_size(j->comm),
+             comm_host(j->comm), device_description(j->device));
+    log_info("kernels  %s", j->kernels->name);
+    log_info("model  %lld parameters; %lld steps an epoch, %lld in all",
+             (long long)model_parameters(j->model)->count, (long long)j->steps_per_epoch,
+             (long long)j->last_step);
+    log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB there "
+             "before", 1e-6 * (double)(j->resident_before + device_allocated_bytes(j->device)),
+             1e-6 * (double)device_allocated_bytes(j->device), 1e-6 * (double)j->resident_before);
+    if (j->resumed)
+        log_info("resuming  after step %lld (epoch %.2f)", (long long)j->progress.step,
+                 (double)j->progress.step / (double)j->steps_per_epoch);
+}
+
+struct error *job_open(struct job **out, struct comm *comm, const struct config *config)
+{
+    struct job *j = calloc(1, sizeof *j);
+    if (!j)
+        return error_new(ERROR_MEMORY, "no memory for the run (%zu bytes)", sizeof *j);
+    j->comm = comm;
+    j->config = config;
+    j->is_rank_0 = comm_rank(comm) == 0;
+    history_init(&j->history);
+    struct error *e = open_stages(j);
+    if (e) {
+        job_close(j);
+        return e;
+    }
+    tell_plan(j);
+    *out = j;
+    return NULL;
+}
+
+void job_close(struct job *job)
+{
+    if (!job)
+        return;
+    for (int i = 0; i < job->callback_count; i++)
+        if (job->callbacks[i].destroy)
+            job->callbacks[i].destroy(job->callbacks[i].self);
+    stream_close(job->stream);
+    buckets_destroy(job->buckets);
+    snapshot_destroy(job->snapshot);
+    optimizer_destroy(job->optimizer);
+    model_destroy(job->model);
+    device_close(job->device);
+    dataset_close(job->validation);
+    dataset_close(job->train);
+    tokenizer_destroy(job->tokenizer);
+    checkpoint_close(job->file);
+    run_folder_close(job->folder);
+    history_release(&job->history);
+    free(job->config_yaml);
+    free(job);
+}
+
+struct error *job_run(struct job *job)
+{
+    struct job *j = job;
+    struct trainer *trainer;
+    TRY(trainer_create(&trainer, &(struct trainer_parts){
+        .comm = j->comm, .device = j->device, .model = j->model, .optimizer = j->optimizer,
+        .buckets = j->buckets, .stream = j->stream, .schedule = &j->schedule,
+        .micro_batches = j->micro_batches, .steps_per_epoch = j->steps_per_epoch,
+        .last_step = j->last_step, .check_every_steps = j->config->train.check_every_steps,
+        .callbacks = j->callbacks, .callback_count = j->callback_count},
+        &(struct trainer_start){.step = j->progress.step, .samples = j->progress.samples,
+                                .tokens = j->progress.tokens}));
+    struct error *e = trainer_run(trainer);
+    trainer_destroy(trainer);
+    TRY(e);
+    double resident = (double)memory_resident_bytes();
+    TRY(comm_max(j->comm, &resident, 1));
+    log_info("memory  %.1f MB resident at the end, the most of any rank", 1e-6 * resident);
+    return NULL;
+}

@@ -1,0 +1,60 @@
+/* resume.c - compares a checkpoint's configuration with the one at hand. */
+#include "train/resume.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct error *check_number(const struct checkpoint_file *file, const char *key, int64_t was,
+                                  int64_t is)
+{
+    if (was == is)
+        return NULL;
+    return error_new(ERROR_USAGE, "%s was trained with %s %lld, now it is %lld, which changes the "
+                     "samples of every step; set it back, or choose another run.folder",
+                     checkpoint_path(file), key, (long long)was, (long long)is);
+}
+
+static struct error *compare(const struct checkpoint_file *file, const struct config *was,
+                             const struct config *is)
+{
+    TRY(check_number(file, "run.seed", was->run.seed, is->run.seed));
+    TRY(check_number(file, "train.global_batch", was->train.global_batch, is->train.global_batch));
+    TRY(check_number(file, "data.sequence_length", was->data.sequence_length,
+                     is->data.sequence_length));
+    TRY(check_number(file, "data.min_bytes", was->data.min_bytes, is->data.min_bytes));
+    TRY(check_number(file, "data.shuffle", was->data.shuffle, is->data.shuffle));
+    TRY(check_number(file, "data.drop_last", was->data.drop_last, is->data.drop_last));
+    TRY(check_number(file, "tokenizer.lowercase", was->tokenizer.lowercase,
+                     is->tokenizer.lowercase));
+    TRY(check_number(file, "tokenizer.strip_accents", was->tokenizer.strip_accents,
+                     is->tokenizer.strip_accents));
+    return check_number(file, "tokenizer.split_on_cjk", was->tokenizer.split_on_cjk,
+                        is->tokenizer.split_on_cjk);
+}
+
+struct error *resume_check(const struct checkpoint_file *file, const struct config *config)
+{
+    struct config *was;
+    TRY(config_parse(&was, checkpoint_config(file), checkpoint_path(file), NULL, 0));
+    struct error *e = compare(file, was, config);
+    config_destroy(was);
+    return e;
+}
+
+struct error *resume_check_vocabulary(const char *checkpoint, const char *stored,
+                                      size_t stored_bytes, const char *path)
+{
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return error_errno(ERROR_INPUT, "cannot read the vocabulary %s", path);
+    bool same = true;
+    for (size_t i = 0; i < stored_bytes && same; i++)
+        same = fgetc(file) == (unsigned char)stored[i];
+    same = same && fgetc(file) == EOF;
+    fclose(file);
+    if (same)
+        return NULL;
+    return error_new(ERROR_INPUT, "%s was trained with another vocabulary than %s; set "
+                     "tokenizer.vocabulary back, or choose another run.folder", checkpoint, path);
+}
