@@ -107,8 +107,10 @@ struct bytes join(struct bytes a, struct bytes b)
 {
     struct bytes both = {.data = malloc(a.count + b.count + 1), .count = a.count + b.count};
     assert_non_null(both.data);
-    memcpy(both.data, a.data, a.count);
-    memcpy(both.data + a.count, b.data, b.count);
+    if (a.count)
+        memcpy(both.data, a.data, a.count);
+    if (b.count)
+        memcpy(both.data + a.count, b.data, b.count);
     both.data[both.count] = 0;
     return both;
 }

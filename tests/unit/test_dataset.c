@@ -447,18 +447,24 @@ static void test_a_damaged_cache_is_made_anew(void **state)
 static void test_what_a_killed_process_left_is_overwritten(void **state)
 {
     struct bytes text = lines_of_text(50), gz = pack_gzip(text.data, text.count);
+    struct bytes more = join(text, text);
     char *const path = file_write(*state, "a.gz", gz.data, gz.count);
-    free(file_write(*state, "training.text.partial", text.data, 100));
-    free(file_write(*state, "training.index.partial", text.data, 1000));
+    free(file_write(*state, "training.text.partial", more.data, more.count));
+    free(file_write(*state, "training.index.partial", more.data, more.count));
     struct dataset *d;
     assert_ok(open_dataset(&d, path, 0, *state, NULL));
     struct bytes got = all_samples(d);
     assert_memory_equal(got.data, text.data, text.count);
     dataset_close(d);
     assert_int_equal(files_in(*state), 3);
-    free(got.data);
-    free(text.data);
-    free(gz.data);
+
+    const ino_t index = inode_of(*state, "training.index");    /* whole, so it is used again */
+    assert_ok(open_dataset(&d, path, 0, *state, NULL));
+    assert_int_equal(inode_of(*state, "training.index"), index);
+    dataset_close(d);
+    struct bytes *const all[] = {&text, &gz, &more, &got};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]->data);
     free(path);
 }
 
