@@ -2,16 +2,13 @@
 #include "base/log.h"
 #include "cli/verbs.h"
 #include "generate/generate.h"
-#include "kernels/kernels.h"
-#include "train/checkpoint.h"
+#include "train/inference.h"
 #include "train/sample_row.h"
-#include "train/snapshot.h"
 
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Texts computed at once: more make better use of the processor and take more memory. */
 enum { TEXTS_AT_ONCE = 16, DEFAULT_K = 5, DEFAULT_BEAMS = 5 };
@@ -22,14 +19,6 @@ struct request {
     int max_length;               /* 0: as many as the model has positions */
     int count, threads;
     bool best, json;
-};
-
-/* What the texts come from. */
-struct source {
-    struct checkpoint_file *file;
-    struct tokenizer *tokenizer;
-    struct device *device;
-    struct model *model;
 };
 
 enum flag {
@@ -145,56 +134,7 @@ static struct error *parse(struct request *r, int argc, char **argv)
     return sampler_check(&r->sampler);
 }
 
-static void close_source(struct source *s)
-{
-    model_destroy(s->model);
-    device_close(s->device);
-    tokenizer_destroy(s->tokenizer);
-    checkpoint_close(s->file);
-}
-
-static struct error *load_weights(struct source *s)
-{
-    struct snapshot *snapshot;
-    TRY(snapshot_create(&snapshot, s->device, s->model, NULL));
-    struct error *e =
-        checkpoint_read(s->file, model_parameters(s->model), snapshot->weights, NULL, NULL);
-    if (!e)
-        e = snapshot_restore(snapshot);
-    snapshot_destroy(snapshot);
-    return e;
-}
-
-static struct error *open_source(struct source *s, const struct request *r)
-{
-    char *path;
-    const struct kernels *kernels;
-    *s = (struct source){0};
-    TRY(checkpoint_resolve(r->path, r->best, &path));
-    struct error *e = checkpoint_open(&s->file, path);
-    free(path);
-    if (e)
-        goto fail;
-    if ((e = checkpoint_tokenizer(s->file, &s->tokenizer)))
-        goto fail;
-    if ((e = device_open(&s->device, &(struct device_options){
-             .kind = r->device, .threads = r->threads, .local_size = 1})))
-        goto fail;
-    if ((e = kernels_for(&kernels, s->device, DTYPE_F32)))
-        goto fail;
-    if ((e = model_create(&s->model, s->device, kernels, checkpoint_spec(s->file),
-                          &(struct model_options){.B = 1, .T = 1})))
-        goto fail;
-    if ((e = load_weights(s)))
-        goto fail;
-    return NULL;
-
-fail:
-    close_source(s);
-    return e;
-}
-
-static struct error *print_text(const struct request *r, const struct source *s, int length,
+static struct error *print_text(const struct request *r, const struct inference *i, int length,
                                 int row, const char *text, double score)
 {
     if (!r->json) {
@@ -203,7 +143,7 @@ static struct error *print_text(const struct request *r, const struct source *s,
     }
     char *json;
     TRY(sample_row_json(&(struct sample_row){
-        .step = checkpoint_progress(s->file)->step, .epoch = (double)NAN, .sampler = &r->sampler,
+        .step = checkpoint_progress(i->file)->step, .epoch = (double)NAN, .sampler = &r->sampler,
         .row = row, .max_length = length, .prompt = r->prompt, .text = text,
         .log_probability = score}, &json));
     printf("%s\n", json);
@@ -211,7 +151,7 @@ static struct error *print_text(const struct request *r, const struct source *s,
     return NULL;
 }
 
-static struct error *write_texts(const struct request *r, const struct source *s,
+static struct error *write_texts(const struct request *r, const struct inference *i,
                                  const struct prompt *prompt, int length)
 {
     for (int first = 0; first < r->count; first += TEXTS_AT_ONCE) {
@@ -219,14 +159,14 @@ static struct error *write_texts(const struct request *r, const struct source *s
         double scores[TEXTS_AT_ONCE] = {0};
         const int count = r->count - first < TEXTS_AT_ONCE ? r->count - first : TEXTS_AT_ONCE;
         TRY(generate_texts(&(struct text_generation){
-            .model = s->model, .tokenizer = s->tokenizer, .sampler = &r->sampler,
+            .model = i->model, .tokenizer = i->tokenizer, .sampler = &r->sampler,
             .prompt = prompt, .length = length, .count = count, .first_row = first},
             texts, scores));
         struct error *e = NULL;
-        for (int i = 0; i < count; i++) {
+        for (int t = 0; t < count; t++) {
             if (!e)
-                e = print_text(r, s, length, first + i, texts[i], scores[i]);
-            free(texts[i]);
+                e = print_text(r, i, length, first + t, texts[t], scores[t]);
+            free(texts[t]);
         }
         fflush(stdout);
         if (e)
@@ -235,19 +175,19 @@ static struct error *write_texts(const struct request *r, const struct source *s
     return NULL;
 }
 
-static struct error *generate(const struct request *r, const struct source *s)
+static struct error *generate(const struct request *r, const struct inference *i)
 {
-    const int positions = model_spec(s->model)->positions;
+    const int positions = model_spec(i->model)->positions;
     const int length = r->max_length > 0 ? r->max_length : positions;
     if (length > positions)
         return error_new(ERROR_USAGE, "--max-length is %d; the model of %s has %d positions",
-                         length, checkpoint_path(s->file), positions);
+                         length, checkpoint_path(i->file), positions);
     struct prompt prompt;
-    TRY(prompt_encode(&prompt, s->tokenizer, r->prompt, length));
+    TRY(prompt_encode(&prompt, i->tokenizer, r->prompt, length));
     if (prompt.cut)
         log_warning("the prompt is longer than %d tokens: it is cut, and nothing follows it",
                     length);
-    struct error *e = write_texts(r, s, &prompt, length);
+    struct error *e = write_texts(r, i, &prompt, length);
     prompt_release(&prompt);
     return e;
 }
@@ -256,11 +196,13 @@ static struct error *run_generate(struct cli *cli, int argc, char **argv)
 {
     (void)cli;
     struct request request;
-    struct source source;
+    struct inference inference;
     TRY(parse(&request, argc, argv));
-    TRY(open_source(&source, &request));
-    struct error *e = generate(&request, &source);
-    close_source(&source);
+    TRY(inference_open(&inference, &(struct inference_options){
+        .run_or_file = request.path, .best = request.best, .B = 1, .T = 1,
+        .device = {.kind = request.device, .threads = request.threads, .local_size = 1}}));
+    struct error *e = generate(&request, &inference);
+    inference_close(&inference);
     return e;
 }
 

@@ -41,13 +41,13 @@ case $(text run --prompt "The Cat" --sampler greedy) in
 esac
 
 # The same seed gives the same text, another seed another; rows do not depend on how many there are.
-random="run --prompt the --sampler random --temperature 2"
-same "$(text $random --seed 3)" "$(text $random --seed 3)" "same seed"
-[ "$(text $random --seed 3)" = "$(text $random --seed 4)" ] && fail "two seeds, one text"
-text $random --count 20 >twenty
+random=(run --prompt the --sampler random --temperature 2)
+same "$(text "${random[@]}" --seed 3)" "$(text "${random[@]}" --seed 3)" "same seed"
+[ "$(text "${random[@]}" --seed 3)" = "$(text "${random[@]}" --seed 4)" ] && fail "two seeds, one text"
+text "${random[@]}" --count 20 >twenty
 same "$(wc -l <twenty)" 20 "--count 20"
-same "$(head -n 3 twenty)" "$(text $random --count 3)" "the first rows"
-same "$(text $random --count 3 --threads 1)" "$(text $random --count 3 --threads 2)" "threads"
+same "$(head -n 3 twenty)" "$(text "${random[@]}" --count 3)" "the first rows"
+same "$(text "${random[@]}" --count 3 --threads 1)" "$(text "${random[@]}" --count 3 --threads 2)" "threads"
 
 # Which checkpoint: the newest, the best, the one that is named.
 same "$(text run --json | grep -o '"step":[0-9]*')" '"step":20' "the newest"
