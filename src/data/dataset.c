@@ -3,18 +3,17 @@
  *
  * Text and index are read with pread, not through mmap. A mapping turns a truncated file or a failed
  * disk into SIGBUS, which no check beforehand can rule out, and its pages count as resident memory of
- * every rank; pread turns them into an error. It costs three system calls a sample.
+ * every rank; pread turns them into an error. It costs three system calls, 1.8 us a sample, where
+ * tokenizing 128 tokens takes 7 (tests/bench/bench_data.c, 2026-11, one core of an AMD EPYC).
  */
 #include "data/dataset.h"
 
 #include "data/inputs.h"
-#include "data/sample_index.h"
-#include "data/scan.h"
+#include "data/prepare.h"
 #include "data/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -29,17 +28,8 @@ enum {
 struct dataset {
     char *name;
     struct inputs inputs;
-    struct sample_index index;
-    int index_fd;
-    int unpacked_fd;    /* -1: no file is packed */
-    int *fds;           /* one a file; -1: packed, read it from unpacked_fd */
-};
-
-/* Where index and unpacked text live; names NULL: unnamed. */
-struct place {
-    const char *folder;
-    char *index_name, *text_name;
-    char *index_path, *text_path;
+    struct prepared_text text;
+    int *fds;    /* one a file; -1: packed, read it from text.unpacked_fd */
 };
 
 /* ---- Opening ---- */
@@ -47,123 +37,6 @@ struct place {
 static struct error *no_memory(const struct dataset_options *options)
 {
     return error_new(ERROR_MEMORY, "no memory to open the %s data", options->name);
-}
-
-static void place_release(struct place *place)
-{
-    free(place->index_name);
-    free(place->text_name);
-    free(place->index_path);
-    free(place->text_path);
-}
-
-/* "a" + "b" + "c" in new memory, or NULL. */
-static char *concatenate(const char *a, const char *b, const char *c)
-{
-    char *text;
-    return asprintf(&text, "%s%s%s", a, b, c) < 0 ? NULL : text;
-}
-
-static struct error *place_choose(struct place *out, const struct dataset_options *options)
-{
-    struct place place = {.folder = options->temporary_folder ? options->temporary_folder : "/tmp"};
-    if (options->cache_folder) {
-        place.folder = options->cache_folder;
-        if (mkdir(place.folder, 0777) && errno != EEXIST)
-            return error_errno(ERROR_IO, "cannot create the folder %s for the %s data",
-                               place.folder, options->name);
-        place.index_name = concatenate(options->name, ".index", "");
-        place.text_name = concatenate(options->name, ".text", "");
-        if (place.index_name && place.text_name) {
-            place.index_path = concatenate(place.folder, "/", place.index_name);
-            place.text_path = concatenate(place.folder, "/", place.text_name);
-        }
-        if (!place.index_path || !place.text_path) {
-            place_release(&place);
-            return no_memory(options);
-        }
-    }
-    *out = place;
-    return NULL;
-}
-
-/* Opens what an earlier open left in the cache folder; false if that is not of these inputs. */
-static struct error *open_cached(struct dataset *d, const struct place *place, uint64_t key,
-                                 bool *usable)
-{
-    TRY(sample_index_load(&d->index, &d->index_fd, usable, place->index_path, key));
-    if (!*usable)
-        return NULL;
-    *usable = d->index.file_count == d->inputs.count;
-    if (*usable && d->index.unpacked_bytes) {
-        d->unpacked_fd = open(place->text_path, O_RDONLY | O_CLOEXEC);
-        struct stat facts;
-        *usable = d->unpacked_fd >= 0 && !fstat(d->unpacked_fd, &facts) &&
-                  facts.st_size == d->index.unpacked_bytes;
-    }
-    if (*usable)
-        return NULL;
-
-    sample_index_release(&d->index);
-    close(d->index_fd);
-    if (d->unpacked_fd >= 0)
-        close(d->unpacked_fd);
-    d->index_fd = d->unpacked_fd = -1;
-    return NULL;
-}
-
-static struct error *scan_inputs(struct dataset *d, const struct dataset_options *options,
-                                 const struct place *place, struct spool *addresses,
-                                 struct spool *unpacked)
-{
-    /* The files found before, not the patterns: a file that came since must not slip in. */
-    const char **const paths = calloc((size_t)d->inputs.count, sizeof *paths);
-    if (!paths)
-        return no_memory(options);
-    for (int i = 0; i < d->inputs.count; i++)
-        paths[i] = d->inputs.files[i].path;
-    struct source *source;
-    struct error *e = source_open(&source, paths, d->inputs.count, options->name,
-                                  SOURCE_BLOCK_BYTES);
-    free(paths);
-    if (e)
-        return e;
-    const struct scan_options scan = {
-        .name = options->name,
-        .min_bytes = options->min_bytes,
-        .show_progress = options->show_progress,
-        .folder = place->folder,
-        .text_name = place->text_name,
-    };
-    e = scan_text(&d->index, source, &scan, addresses, unpacked);
-    source_close(source);
-    return e;
-}
-
-static struct error *build(struct dataset *d, const struct dataset_options *options,
-                           const struct place *place, uint64_t key)
-{
-    struct spool addresses = {.fd = -1}, unpacked = {.fd = -1};
-    struct error *e;
-    if ((e = spool_create(&addresses, place->folder, place->index_name)) ||
-        (e = scan_inputs(d, options, place, &addresses, &unpacked)) ||
-        (e = sample_index_finish(&d->index, key, &addresses)))
-        goto done;
-
-    /* Index and text change together: no old index may ever stand beside new text. */
-    if (place->index_path) {
-        unlink(place->index_path);
-        unlink(place->text_path);
-    }
-    if ((e = spool_publish(&unpacked)) || (e = spool_publish(&addresses)))
-        goto done;
-    d->index_fd = spool_take(&addresses);
-    d->unpacked_fd = spool_take(&unpacked);
-
-done:
-    spool_release(&addresses);
-    spool_release(&unpacked);
-    return e;
 }
 
 /* One descriptor a plain file may be more than the soft limit, often 1024, allows. */
@@ -180,7 +53,7 @@ static void allow_descriptors(int64_t files)
 /* Whether the open file is still the one that was scanned. */
 static struct error *check_unchanged(const struct dataset *d, int64_t file)
 {
-    const struct indexed_file *const then = &d->index.files[file];
+    const struct indexed_file *const then = &d->text.index.files[file];
     const char *const path = d->inputs.files[file].path;
     struct stat now;
     if (fstat(d->fds[file], &now))
@@ -197,23 +70,23 @@ static struct error *check_unchanged(const struct dataset *d, int64_t file)
 
 static struct error *open_files(struct dataset *d, const struct dataset_options *options)
 {
-    d->fds = malloc((size_t)d->index.file_count * sizeof *d->fds);
+    d->fds = malloc((size_t)d->text.index.file_count * sizeof *d->fds);
     if (!d->fds)
         return no_memory(options);
     int64_t plain = 0;
-    for (int64_t i = 0; i < d->index.file_count; i++) {
+    for (int64_t i = 0; i < d->text.index.file_count; i++) {
         d->fds[i] = -1;
-        plain += d->index.files[i].unpacked_at < 0;
+        plain += d->text.index.files[i].unpacked_at < 0;
     }
     allow_descriptors(plain);
-    for (int64_t i = 0; i < d->index.file_count; i++) {
-        if (d->index.files[i].unpacked_at >= 0)
+    for (int64_t i = 0; i < d->text.index.file_count; i++) {
+        if (d->text.index.files[i].unpacked_at >= 0)
             continue;
         d->fds[i] = open(d->inputs.files[i].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (d->fds[i] < 0)
             return error_errno(ERROR_IO, "cannot open %s (file %lld of %lld of the %s data)",
                                d->inputs.files[i].path, (long long)i + 1,
-                               (long long)d->index.file_count, options->name);
+                               (long long)d->text.index.file_count, options->name);
         TRY(check_unchanged(d, i));
     }
     return NULL;
@@ -221,35 +94,23 @@ static struct error *open_files(struct dataset *d, const struct dataset_options 
 
 struct error *dataset_open(struct dataset **out, const struct dataset_options *options)
 {
-    struct place place = {0};
     struct error *e;
     struct dataset *d = calloc(1, sizeof *d);
     if (!d)
         return no_memory(options);
-    d->index_fd = d->unpacked_fd = -1;
+    d->text.index_fd = d->text.unpacked_fd = -1;
     d->name = strdup(options->name);
     if (!d->name) {
         e = no_memory(options);
         goto fail;
     }
     if ((e = inputs_expand(&d->inputs, options->inputs, options->input_count, options->name)) ||
-        (e = place_choose(&place, options)))
+        (e = prepare_text(&d->text, &d->inputs, options)) || (e = open_files(d, options)))
         goto fail;
-
-    const uint64_t key = sample_index_key(&d->inputs, options->min_bytes);
-    bool usable = false;
-    if (options->cache_folder && (e = open_cached(d, &place, key, &usable)))
-        goto fail;
-    if (!usable && (e = build(d, options, &place, key)))
-        goto fail;
-    if ((e = open_files(d, options)))
-        goto fail;
-    place_release(&place);
     *out = d;
     return NULL;
 
 fail:
-    place_release(&place);
     dataset_close(d);
     return e;
 }
@@ -258,15 +119,11 @@ void dataset_close(struct dataset *dataset)
 {
     if (!dataset)
         return;
-    for (int64_t i = 0; dataset->fds && i < dataset->index.file_count; i++)
+    for (int64_t i = 0; dataset->fds && i < dataset->text.index.file_count; i++)
         if (dataset->fds[i] >= 0)
             close(dataset->fds[i]);
-    if (dataset->index_fd >= 0)
-        close(dataset->index_fd);
-    if (dataset->unpacked_fd >= 0)
-        close(dataset->unpacked_fd);
     free(dataset->fds);
-    sample_index_release(&dataset->index);
+    prepared_text_release(&dataset->text);
     inputs_release(&dataset->inputs);
     free(dataset->name);
     free(dataset);
@@ -281,22 +138,22 @@ const char *dataset_name(const struct dataset *dataset)
 
 int64_t dataset_samples(const struct dataset *dataset)
 {
-    return dataset->index.samples;
+    return dataset->text.index.samples;
 }
 
 int64_t dataset_bytes(const struct dataset *dataset)
 {
-    return dataset->index.sample_bytes;
+    return dataset->text.index.sample_bytes;
 }
 
 uint64_t dataset_fingerprint(const struct dataset *dataset)
 {
-    return dataset->index.fingerprint;
+    return dataset->text.index.fingerprint;
 }
 
 size_t dataset_scratch_bytes(const struct dataset *dataset)
 {
-    return (size_t)dataset->index.longest_line + 2;    /* and a byte before and after it */
+    return (size_t)dataset->text.index.longest_line + 2;    /* and a byte before and after it */
 }
 
 /* ---- Samples ---- */
@@ -323,10 +180,10 @@ static struct error *read_piece(int fd, char *to, size_t bytes, int64_t offset, 
 
 static int64_t file_of(const struct dataset *d, int64_t address)
 {
-    int64_t low = 0, high = d->index.file_count;
+    int64_t low = 0, high = d->text.index.file_count;
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
-        if (d->index.files[middle].start <= address)
+        if (d->text.index.files[middle].start <= address)
             low = middle;
         else
             high = middle;
@@ -339,17 +196,17 @@ static int64_t file_of(const struct dataset *d, int64_t address)
 static struct error *locate(const struct dataset *d, int64_t index, int64_t *file, int64_t *offset,
                             int64_t *room)
 {
-    if (index < 0 || index >= d->index.samples)
-        BUG("sample %lld of %lld", (long long)index, (long long)d->index.samples);
+    if (index < 0 || index >= d->text.index.samples)
+        BUG("sample %lld of %lld", (long long)index, (long long)d->text.index.samples);
     int64_t address[2];    /* of this sample and of the next, or of the end of all text */
-    const ssize_t n = pread(d->index_fd, address, sizeof address,
+    const ssize_t n = pread(d->text.index_fd, address, sizeof address,
                             index * (int64_t)sizeof *address);
     if (n < 0)
         return error_errno(ERROR_IO, "cannot read the index of the %s data", d->name);
     if (n != sizeof address || address[0] < 0 || address[1] <= address[0])
         return damaged_index(d);
     const int64_t i = file_of(d, address[0]);
-    const struct indexed_file *const f = &d->index.files[i];
+    const struct indexed_file *const f = &d->text.index.files[i];
     const int64_t end = f->start + f->bytes < address[1] ? f->start + f->bytes : address[1];
     if (end <= address[0])
         return damaged_index(d);
@@ -374,7 +231,7 @@ struct error *dataset_sample(const struct dataset *dataset, int64_t index, char 
     const struct dataset *const d = dataset;
     int64_t file, offset, room;
     TRY(locate(d, index, &file, &offset, &room));
-    const struct indexed_file *const f = &d->index.files[file];
+    const struct indexed_file *const f = &d->text.index.files[file];
     const bool packed = f->unpacked_at >= 0;
     if (!packed)
         TRY(check_unchanged(d, file));
@@ -382,11 +239,11 @@ struct error *dataset_sample(const struct dataset *dataset, int64_t index, char 
     /* The byte before the line is read too: it must be a line feed, or this is not the start of a
      * line any more. */
     const size_t before = offset > 0;
-    const int fd = packed ? d->unpacked_fd : d->fds[file];
+    const int fd = packed ? d->text.unpacked_fd : d->fds[file];
     const int64_t from = (packed ? f->unpacked_at : 0) + offset - (int64_t)before;
     const bool to_end = offset + room == f->bytes;
-    const size_t line_room = room <= d->index.longest_line ? (size_t)room
-                                                           : (size_t)d->index.longest_line + 1;
+    const size_t line_room = room <= d->text.index.longest_line ? (size_t)room
+                                                           : (size_t)d->text.index.longest_line + 1;
     const size_t want = before + line_room;
     size_t have = 0, got = 1;
     char *feed = NULL;
@@ -439,8 +296,8 @@ void dataset_where(const struct dataset *dataset, int64_t index, const char **pa
     *line = 0;
     if (e)
         return;
-    const int64_t unpacked_at = d->index.files[file].unpacked_at;
+    const int64_t unpacked_at = d->text.index.files[file].unpacked_at;
     const bool packed = unpacked_at >= 0;
-    *line = 1 + line_feeds_before(packed ? d->unpacked_fd : d->fds[file],
+    *line = 1 + line_feeds_before(packed ? d->text.unpacked_fd : d->fds[file],
                                   packed ? unpacked_at : 0, offset, *path);
 }

@@ -32,6 +32,7 @@ struct dataset_options {
     int input_count;
     int64_t min_bytes;            /* shortest line kept; 513 keeps "over 512" */
     const char *cache_folder;     /* made if missing, its parent is not; or NULL */
+    bool cache_read_only;         /* use what the cache holds, but leave making it to another rank */
     const char *temporary_folder; /* for unnamed files; NULL: /tmp */
     const char *name;             /* "training", "validation": for errors and progress */
     bool show_progress;           /* tell on inputs that take more than a second */

@@ -216,8 +216,8 @@ static struct error *open_dataset(struct job *j, struct dataset **out, const cha
     snprintf(cache, sizeof cache, "%s/cache", j->config->run.folder);
     return dataset_open(out, &(struct dataset_options){
         .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
-        .min_bytes = j->config->data.min_bytes, .cache_folder = cache, .name = name,
-        .show_progress = j->is_rank_0});
+        .min_bytes = j->config->data.min_bytes, .cache_folder = cache,
+        .cache_read_only = !j->is_rank_0, .name = name, .show_progress = j->is_rank_0});
 }
 
 static struct error *open_datasets(struct job *j)
