@@ -430,8 +430,8 @@ static void tell_plan(const struct job *j)
 {
     if (j->is_rank_0)
         fprintf(stderr, "%s", j->config_yaml);
-    log_info("ranks  %d on %s and other hosts if any; rank 0: %s", comm_world_size(j->comm),
-             comm_host(j->comm), device_description(j->device));
+    log_info("ranks  %d; rank 0 on %s: %s", comm_world_size(j->comm), comm_host(j->comm),
+             device_description(j->device));
     log_info("kernels  %s", j->kernels->name);
     log_info("model  %lld parameters; %lld steps an epoch, %lld in all",
              (long long)model_parameters(j->model)->count, (long long)j->steps_per_epoch,

@@ -2,11 +2,11 @@
 #include "train/progress.h"
 
 #include "base/clock.h"
+#include "base/terminal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { BAR_WIDTH = 24 };
 
@@ -111,7 +111,7 @@ struct error *progress_callback(struct callback *callback, struct run_folder *fo
         return error_new(ERROR_MEMORY, "no memory for the progress bar (%zu bytes)", sizeof *p);
     p->folder = folder;
     p->out = out;
-    p->terminal = isatty(fileno(out));
+    p->terminal = terminal_watched(out);
     p->log_every_steps = log_every_steps;
     *callback = (struct callback){
         .name = "progress", .when = {.every_steps = 1}, .who = RANK_0,

@@ -12,7 +12,7 @@
 
 /*
  * Rank 0. Every `log_every_steps` steps and at the end a row and a line; times and waits in it are
- * means over the steps since the last. Where `out` is a terminal, a bar with the time left is redrawn
+ * means over the steps since the last. Where somebody watches `out` on a terminal, a bar with the time left is redrawn
  * in place up to ten times a second. `folder` is borrowed.
  */
 MUST_USE struct error *progress_callback(struct callback *callback, struct run_folder *folder,

@@ -2,11 +2,11 @@
 #include "train/sampling.h"
 
 #include "base/log.h"
+#include "base/terminal.h"
 #include "generate/generate.h"
 #include "train/sample_row.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { DEFAULT_K = 5 };    /* KerasHub's, for top_k */
 
@@ -59,7 +59,7 @@ static void print_sample(FILE *out, const struct step_report *report, const stru
 {
     char settings[128];
     sampler_describe(&sample->sampler, settings, sizeof settings);
-    fprintf(out, "%ssample  step %lld  %s\n    %s\n", isatty(fileno(out)) ? "\r\033[K" : "",
+    fprintf(out, "%ssample  step %lld  %s\n    %s\n", terminal_watched(out) ? "\r\033[K" : "",
             (long long)report->step, settings, text);
     fflush(out);
 }

@@ -1,6 +1,8 @@
 /* validation.c - evaluates the validation set and tells what came out. */
 #include "train/validation.h"
 
+#include "base/terminal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +17,8 @@ static struct error *report_result(struct validation *v, const struct step_repor
                                    const struct evaluation *result)
 {
     char row[256];
-    printf("validation  step %lld  epoch %.2f  loss %.4f  perplexity %.2f  accuracy %.4f  "
-           "(%lld samples, %.1f s)\n", (long long)report->step, report_epochs(report),
+    printf("%svalidation  step %lld  epoch %.2f  loss %.4f  perplexity %.2f  accuracy %.4f  "
+           "(%lld samples, %.1f s)\n", terminal_watched(stdout) ? "\r\033[K" : "", (long long)report->step, report_epochs(report),
            result->loss, result->perplexity, result->accuracy, (long long)result->samples,
            result->seconds);
     fflush(stdout);
