@@ -165,7 +165,7 @@ void config_help(FILE *out, bool markdown)
 {
     if (markdown)
         fputs("# Configuration\n\n"
-              "Made from the program's own table of keys (`galley train --help=markdown`).\n"
+              "Made from the program's own table of keys (`build/bin/print_reference`).\n"
               "Every key can stand in the YAML file or on the command line as "
               "`--section.key=value`.\n\n"
               "| key | type | default | meaning |\n|---|---|---|---|\n", out);

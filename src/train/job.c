@@ -366,18 +366,19 @@ static struct error *load_values(struct job *j)
 
 /* ---- callbacks ---- */
 
-static struct cadence cadence_of(const struct config_cadence *when, bool at_start, bool at_end)
+/* What runs now and then also runs at the end; what never does, does not. */
+static struct cadence cadence_of(const struct config_cadence *when, bool at_start)
 {
     return (struct cadence){
         .every_steps = when->every_steps, .every_epochs = when->every_epochs,
-        .at_start = at_start, .at_end = at_end,
+        .at_start = at_start, .at_end = when->every_steps > 0 || when->every_epochs > 0,
     };
 }
 
 static struct error *add_validation(struct job *j)
 {
     const struct cadence when =
-        cadence_of(&j->config->validation.when, j->config->validation.at_start, true);
+        cadence_of(&j->config->validation.when, j->config->validation.at_start);
     return validation_callback(&j->callbacks[j->callback_count++], &when,
                                &(struct evaluation_options){
         .comm = j->comm, .model = j->model, .dataset = j->validation, .tokenizer = j->tokenizer,
@@ -398,12 +399,14 @@ static struct error *add_callbacks(struct job *j)
         return NULL;
     if (c->sampling.sample_count > 0)
         TRY(sampling_callback(&j->callbacks[j->callback_count++], &(struct sampling_options){
-            .when = cadence_of(&c->sampling.when, c->sampling.at_start, true),
+            .when = cadence_of(&c->sampling.when, c->sampling.at_start),
             .samples = c->sampling.samples, .sample_count = c->sampling.sample_count,
             .sequence_length = (int)c->data.sequence_length, .model = j->model,
             .tokenizer = j->tokenizer, .folder = j->folder, .out = stdout}));
+    struct cadence saving = cadence_of(&c->checkpoint.when, false);
+    saving.at_end = true;
     return saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
-        .when = cadence_of(&c->checkpoint.when, false, true), .keep = (int)c->checkpoint.keep,
+        .when = saving, .keep = (int)c->checkpoint.keep,
         .run_folder = c->run.folder, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
         .config_yaml = j->config_yaml, .history = &j->history,
         .train_fingerprint = dataset_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
