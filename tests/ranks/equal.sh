@@ -14,4 +14,5 @@ train 2 micro --train.steps=20 --validation.every_steps=10 --train.micro_batch=2
 for other in two three four micro; do
     same one "$other" 1e-5
 done
-[ "$(losses one | wc -l)" = 22 ]
+# 20 steps; validated at 10, at the end of the first epoch, and at 20.
+[ "$(losses one | wc -l)" = 23 ]
