@@ -46,6 +46,8 @@ struct embed_forward {
 struct embed_backward {
     float *dtoken_table;       /* (V, C)  added to, in a fixed order: deterministic */
     float *dposition_table;    /* (positions, C)  added to */
+    float *dtoken_squares;     /* (V, C)  added to: the squares of what each occurrence of a token
+                                * adds to dtoken_table; NULL: not wanted */
     const void *dx, *dx_more;  /* (N, C) act  in: their sum is the gradient; dx_more may be NULL */
     const int32_t *tokens;     /* (N)  in */
     int B, T, C;
@@ -183,6 +185,7 @@ struct logits_forward {
  * Adam as Keras computes it, on `count` elements of the flat buffers:
  *   g = gradient * gradient_scale;  p -= p * decay;
  *   m += (g - m) * (1 - beta1);  v += (g * g - v) * (1 - beta2);  p -= alpha * m / (sqrt(v) + epsilon)
+ * where `squares` is given, squares * gradient_scale^2 takes the place of g * g;
  * with alpha = learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t) and decay = learning_rate *
  * weight_decay. Source: Kingma & Ba 2015, the "epsilon hat" form before section 2.1; Loshchilov &
  * Hutter 2019 for the decay.
@@ -191,6 +194,7 @@ struct adam {
     float *weights, *m, *v;    /* (count)  in and out */
     void *copy;                /* (count) act  out: the bf16 copy of the weights; NULL in fp32 */
     const float *gradient;     /* (count)  in */
+    const float *squares;      /* (count)  in, may be NULL */
     int64_t count;
     float gradient_scale;      /* 1 / tokens, times the clip factor */
     float alpha, epsilon, decay;

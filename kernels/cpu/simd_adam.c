@@ -19,11 +19,13 @@ void simd_adam(struct device *device, enum dtype act, const struct adam *a)
         float *restrict m = a->m + start;
         float *restrict v = a->v + start;
         const float *restrict gradient = a->gradient + start;
+        const float *restrict squares = a->squares ? a->squares + start : NULL;
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) {
             const float g = gradient[i] * scale;
+            const float g2 = squares ? squares[i] * scale * scale : g * g;
             m[i] += (g - m[i]) * rest1;
-            v[i] += (g * g - v[i]) * rest2;
+            v[i] += (g2 - v[i]) * rest2;
             p[i] = p[i] * keep - alpha * m[i] / (sqrtf(v[i]) + epsilon);
         }
         if (a->copy)

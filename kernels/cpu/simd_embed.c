@@ -46,6 +46,11 @@ void simd_embed_backward(struct device *device, enum dtype act, const struct emb
                 token[c] += dx[c];
                 position[c] += dx[c];
             }
+            if (a->dtoken_squares) {
+                float *squares = a->dtoken_squares + (int64_t)a->tokens[n] * C + first;
+                for (int c = 0; c < n_columns; c++)
+                    squares[c] += dx[c] * dx[c];
+            }
         }
     }
 }

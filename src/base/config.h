@@ -81,6 +81,7 @@ struct config {
         char *kind;               /* adam, adamw */
         double learning_rate, beta1, beta2, epsilon, weight_decay;
         char *decay_on;           /* all (Keras's rule), matrices */
+        char *token_moment;       /* dense, by_occurrence */
         double clip_norm;         /* 0: never */
     } optimizer;
     struct {

@@ -77,6 +77,9 @@ const struct config_key config_keys[] = {
            "of adamw: weights lose learning_rate * weight_decay of themselves a step"),
     CHOICE("optimizer.decay_on", optimizer.decay_on, "all", "all|matrices",
            "what adamw decays: every parameter (Keras's rule) or kernels and embeddings"),
+    CHOICE("optimizer.token_moment", optimizer.token_moment, "dense", "dense|by_occurrence",
+           "second moment of the token embedding: from the squared gradient, or from the sum of each "
+           "occurrence's square, as Keras computes on TensorFlow"),
     DOUBLE("optimizer.clip_norm", optimizer.clip_norm, "0", 0, 1e9,
            "largest norm of the whole gradient; 0: no clipping"),
 

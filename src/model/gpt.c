@@ -74,7 +74,15 @@ static void lay_out_state(struct model *m, struct arena *arena)
     m->copy = m->kernels->activation == DTYPE_F32
                   ? NULL
                   : arena_take(arena, count * dtype_bytes(m->kernels->activation));
-    m->gradients = m->options.training ? arena_take(arena, count * sizeof(float)) : NULL;
+    if (!m->options.training)
+        return;
+    m->n_squares = 0;
+    if (m->options.token_squares) {
+        /* One piece with the gradients: the table's size is rounded up to the arena's alignment. */
+        m->n_squares = ((int64_t)m->spec.V * m->spec.C + 15) / 16 * 16;
+        m->token_squares = arena_take(arena, (size_t)m->n_squares * sizeof(float));
+    }
+    m->gradients = arena_take(arena, count * sizeof(float));
 }
 
 static void lay_out_host(struct model *m, struct arena *arena)
@@ -177,6 +185,17 @@ float *model_gradients(struct model *model)
     return model->gradients;
 }
 
+float *model_token_squares(struct model *model)
+{
+    return model->token_squares;
+}
+
+float *model_summed(struct model *model, int64_t *count)
+{
+    *count = model->n_squares + model->parameters->flat_count;
+    return model->gradients - model->n_squares;
+}
+
 void model_weights_changed(struct model *model)
 {
     if (model->copy)
@@ -187,8 +206,9 @@ void model_weights_changed(struct model *model)
 
 void model_zero_gradients(struct model *model)
 {
-    device_zero(model->device, model->gradients,
-                (size_t)model->parameters->flat_count * sizeof(float));
+    int64_t count;
+    float *summed = model_summed(model, &count);
+    device_zero(model->device, summed, (size_t)count * sizeof(float));
 }
 
 /* ---- forward ---- */
@@ -391,16 +411,17 @@ struct error *model_train(struct model *model, const struct batch *batch, struct
 
     const void *x = forward(m, batch);
     classify(m, x, N, true);
-    tell_ready(ready, self, m->offsets.head);
+    tell_ready(ready, self, m->n_squares + m->offsets.head);
 
     for (int l = m->spec.L - 1; l >= 0; l--) {
         const void *input = l > 0 ? m->layers[l - 1].x2 : m->x0;
         backward_layer(m, l, input, l < m->spec.L - 1, batch->B, batch->T);
-        tell_ready(ready, self, m->offsets.layers[l].qkv);
+        tell_ready(ready, self, m->n_squares + m->offsets.layers[l].qkv);
     }
     m->kernels->embed_backward(m->device, &(struct embed_backward){
         .dtoken_table = m->gradients + m->offsets.token,
         .dposition_table = m->gradients + m->offsets.position,
+        .dtoken_squares = m->token_squares,
         .dx = m->dx, .dx_more = m->spec.L > 0 ? m->dbranch : NULL, .tokens = m->tokens,
         .B = batch->B, .T = batch->T, .C = m->spec.C,
     });

@@ -27,6 +27,7 @@ struct loss_sums {
 struct model_options {
     int B, T;            /* the largest batch of model_train and model_evaluate */
     bool training;       /* gradients and what backward needs */
+    bool token_squares;  /* also squares of the token embedding's gradients, by occurrence */
 };
 
 /* All memory is allocated here, on `device`. Weights are zero until set. */
@@ -42,10 +43,15 @@ const struct parameters *model_parameters(const struct model *model);
 float *model_weights(struct model *model);
 void *model_weights_copy(struct model *model);    /* bf16 copy, NULL in fp32 */
 float *model_gradients(struct model *model);
+/* (V, C) sums over all occurrences of a token of its squared gradient; NULL unless asked for. */
+float *model_token_squares(struct model *model);
+/* What ranks add up: token squares, if any, then the gradients, in one piece of `*count` elements. */
+float *model_summed(struct model *model, int64_t *count);
 /* Call after the weights were changed by anything but the `adam` kernel: renews the bf16 copy. */
 void model_weights_changed(struct model *model);
 
-/* Told by backward: gradient elements [first, flat_count) are final. `first` falls call by call to 0. */
+/* Told by backward: elements [first, count) of model_summed are final. `first` falls call by call to
+ * 0. */
 typedef void model_ready(void *self, int64_t first);
 
 void model_zero_gradients(struct model *model);

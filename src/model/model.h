@@ -28,6 +28,8 @@ struct model {
     float *weights;           /* master copy, fp32 */
     void *copy;               /* the same in the activation type; NULL where that is fp32 */
     float *gradients;
+    float *token_squares;     /* right before the gradients, as they are final last; or NULL */
+    int64_t n_squares;        /* elements, padding included */
 
     /* Inputs of a batch on the device, (N) each. */
     int32_t *tokens, *targets;

@@ -328,7 +328,8 @@ static struct error *make_model(struct job *j)
     const enum dtype type = strcmp(c->train.precision, "bf16") ? DTYPE_F32 : DTYPE_BF16;
     TRY(kernels_for(&j->kernels, j->device, type));
     TRY(model_create(&j->model, j->device, j->kernels, &spec, &(struct model_options){
-        .B = j->micro_batch, .T = (int)c->data.sequence_length, .training = true}));
+        .B = j->micro_batch, .T = (int)c->data.sequence_length, .training = true,
+        .token_squares = !strcmp(c->optimizer.token_moment, "by_occurrence")}));
     TRY(optimizer_create(&j->optimizer, j->device, j->kernels, j->model,
                          &(struct optimizer_options){
         .beta1 = c->optimizer.beta1, .beta2 = c->optimizer.beta2, .epsilon = c->optimizer.epsilon,
@@ -357,8 +358,9 @@ static struct error *load_values(struct job *j)
     j->file = NULL;
 
     const size_t bucket_bytes = (size_t)(j->config->comm.bucket_megabytes * 1e6);
-    TRY(buckets_create(&j->buckets, j->comm, model_gradients(j->model),
-                       model_parameters(j->model)->flat_count, bucket_bytes));
+    int64_t count;
+    float *summed = model_summed(j->model, &count);
+    TRY(buckets_create(&j->buckets, j->comm, summed, count, bucket_bytes));
     const struct stream_options options = stream_options(j);
     const int64_t step = j->progress.step;
     return stream_open(&j->stream, &options, step / j->steps_per_epoch, step % j->steps_per_epoch);

@@ -5,11 +5,13 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Neighbouring tensors that are decayed alike: one call of the kernel. */
 struct range {
     int64_t first, count;
     bool decayed;
+    bool squares;     /* the token embedding, where its squares are summed apart */
 };
 
 struct optimizer {
@@ -40,12 +42,15 @@ static void find_ranges(struct optimizer *o)
         const int64_t end = i + 1 < p->n ? p->list[i + 1].offset : p->flat_count;
         const bool decayed =
             o->options.weight_decay > 0 && (t->matrix || !o->options.decay_matrices_only);
+        const bool squares = model_token_squares(o->model) && !strcmp(t->name, "token_embedding");
         struct range *last = o->n_ranges > 0 ? &o->ranges[o->n_ranges - 1] : NULL;
-        if (last && last->decayed == decayed)
+        if (last && last->decayed == decayed && !last->squares && !squares)
             last->count = end - last->first;
         else
-            o->ranges[o->n_ranges++] =
-                (struct range){.first = t->offset, .count = end - t->offset, .decayed = decayed};
+            o->ranges[o->n_ranges++] = (struct range){
+                .first = t->offset, .count = end - t->offset, .decayed = decayed,
+                .squares = squares,
+            };
     }
 }
 
@@ -137,6 +142,7 @@ struct error *optimizer_step(struct optimizer *optimizer, int64_t step, double l
     for (int i = 0; i < o->n_ranges; i++) {
         const struct range *r = &o->ranges[i];
         o->kernels->adam(o->device, &(struct adam){
+            .squares = r->squares ? model_token_squares(o->model) : NULL,
             .weights = weights + r->first, .m = o->m + r->first, .v = o->v + r->first,
             .copy = copy ? copy + (size_t)r->first * dtype_bytes(o->kernels->activation) : NULL,
             .gradient = model_gradients(o->model) + r->first, .count = r->count,
