@@ -10,7 +10,16 @@ if(GALLEY_SANITIZE)
     target_compile_options(galley_sanitize INTERFACE
         -fsanitize=${GALLEY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined -g)
     target_link_options(galley_sanitize INTERFACE -fsanitize=${GALLEY_SANITIZE} -rdynamic)
+    add_library(galley_keep_modules OBJECT ${CMAKE_SOURCE_DIR}/tests/sanitizers/keep_modules.c)
 endif()
+
+# galley_program(NAME): what every executable links beside its layers.
+function(galley_program name)
+    target_link_libraries(${name} PRIVATE galley_warnings galley_sanitize)
+    if(GALLEY_SANITIZE)
+        target_link_libraries(${name} PRIVATE galley_keep_modules)
+    endif()
+endfunction()
 
 # galley_layer(NAME SOURCES file... LINK target...): the library of one layer, linked to the layers
 # and packages it may use. Includes are written from the root of the layers: "data/batch.h".
