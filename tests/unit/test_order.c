@@ -160,7 +160,7 @@ static void test_neighbours_are_parted_as_by_a_shuffle(void **state)
         assert_true(adjacent < 10);
         assert_true(fixed < 7);
         assert_true(fabs(ascents - (N - 1) / 2.0) < 4 * sqrt((N + 1) / 12.0));
-        assert_true(fabs(distance - (N + 1) / 3.0) < 4 * N / sqrt(15.0 * N));
+        assert_true(fabs(distance - (N + 1) / 3.0) < 4 * (double)N / sqrt(15.0 * (double)N));
     }
 }
 
@@ -184,7 +184,7 @@ static void test_every_stretch_of_positions_has_samples_from_everywhere(void **s
             counts[p / 1024 * PARTS + at[p] / 1024]++;
         free(at);
         /* 15 * 15 degrees of freedom: 0.01 % and 99.99 % quantiles. */
-        const double chi = chi_squared(counts, PARTS * PARTS, SAMPLES / (double)(PARTS * PARTS));
+        const double chi = chi_squared(counts, PARTS * PARTS, (double)SAMPLES / (double)(PARTS * PARTS));
         if (!(chi > 154 && chi < 313))
             fail_msg("seed %llu: chi squared %.1f of 225", (unsigned long long)seed, chi);
     }
@@ -216,7 +216,7 @@ static void test_all_orders_of_few_samples_are_equally_likely(void **state)
                 free(at);
             }
             const double chi = chi_squared(counts, cases[c].orders,
-                                           TRIALS / (double)cases[c].orders);
+                                           (double)TRIALS / (double)cases[c].orders);
             if (!(chi < cases[c].bound))
                 fail_msg("%d samples: chi squared %.1f, bound %.1f", n, chi, cases[c].bound);
         }
