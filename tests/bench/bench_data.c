@@ -159,7 +159,7 @@ static struct error *bench_stream(const struct dataset *dataset, const struct to
     } else {
         snprintf(config, sizeof config, "%d x %d, %d thread%s", BATCH, T, threads,
                  threads > 1 ? "s" : "");
-        give("stream_read", (double)reads * BATCH * T / seconds, "tokens/s", config);
+        give("stream_read", (double)(reads * BATCH * T) / seconds, "tokens/s", config);
     }
     return NULL;
 }

@@ -49,7 +49,7 @@ static void check_draws(const struct sampler_case *c, bool by_rows)
     double statistic = 0;
     int freedom = -1;
     for (int v = 0; v < c->V; v++) {
-        const double expected = DRAWS * (double)c->expected[v];
+        const double expected = (double)DRAWS * (double)c->expected[v];
         if (expected > 0) {
             statistic += ((double)counts[v] - expected) * ((double)counts[v] - expected) / expected;
             freedom++;
