@@ -163,6 +163,11 @@ static struct error *parse(const char *path, char *text, size_t room, uint64_t a
     if (XXH3_64bits(text, (size_t)(end + 1 - text)) != end_hash)
         return damaged(path, "its manifest does not hash to what it says");
 
+    /* Behind the last line ("end", 16 digits) the room is empty. */
+    for (const char *c = end + 1 + 20 + 1; c < text + room; c++)
+        if (*c)
+            return damaged(path, "there is something behind its manifest");
+
     const char *line = text + sizeof FIRST_LINE - 1;
     int lines = 0;
     for (const char *c = line; c < end; c++)
