@@ -215,7 +215,7 @@ static void check_attention(struct bench *b)
     float *lse = malloc((size_t)(N * NH) * sizeof *lse);
     uint8_t *mask = malloc((size_t)N);
     for (int64_t n = 0; n < N; n++)
-        mask[n] = n % T == 0 ? n / T % 2 == 0 : n % 5 != 3;    /* some rows see nothing at all */
+        mask[n] = (uint8_t)(n % T == 0 ? n / T % 2 == 0 : n % 5 != 3);    /* some rows see nothing at all */
     b->k->attention_forward(b->device, &(struct attention_forward){
         .out = out, .lse = lse, .qkv = qkva, .key_mask = mask, .B = B, .T = T, .NH = NH, .HS = HS});
     b->k->attention_backward(b->device, &(struct attention_backward){
