@@ -420,7 +420,7 @@ static struct error *add_callbacks(struct job *j)
 
 static struct error *open_stages(struct job *j)
 {
-    TRY(config_check_ranks(j->config, comm_world_size(j->comm)));
+    TRY(comm_agree(j->comm, config_check_ranks(j->config, comm_world_size(j->comm))));
     TRY(comm_agree(j->comm, open_folder(j)));
     TRY(share_progress(j));
     TRY(comm_agree(j->comm, open_tokenizer(j)));
