@@ -255,10 +255,13 @@ struct error *dataset_sample(const struct dataset *dataset, int64_t index, char 
         have += got;
     }
     const bool complete = feed || (have == want && to_end && line_room == (size_t)room);
-    if (!complete || (before && scratch[0] != '\n'))
+    if (!complete || (before && scratch[0] != '\n')) {
+        if (!packed)
+            TRY(check_unchanged(d, file));    /* it may have changed while it was read */
         return error_new(ERROR_INPUT, "%s%s is not as it was when it was scanned: no whole line at "
                          "byte %lld", packed ? "the unpacked text of " : "",
                          d->inputs.files[file].path, (long long)offset);
+    }
 
     char *const line = scratch + before;
     const size_t raw = feed ? (size_t)(feed - line) : have - before;

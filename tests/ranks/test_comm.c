@@ -1,0 +1,288 @@
+/* test_comm.c - collectives, errors agreed on, and gradients summed by buckets; run on 1, 2 and 4
+ * ranks. A failed assertion on one rank leaves the others waiting: mpirun's timeout ends them. */
+#include "testing.h"
+
+#include "comm/buckets.h"
+#include "comm/comm.h"
+
+static struct comm *comm;
+
+/* What rank r holds at i in a step: whole numbers, so that sums are exact in every order. */
+static float whole(int r, int64_t i, int step)
+{
+    return (float)((i * 7 + r * 1000 + step * 31) % 4096 - 2048);
+}
+
+/* Numbers whose sum depends on the order of the additions. */
+static float rough(int r, int64_t i)
+{
+    return sinf((float)(i + 1) * (float)(r + 3)) * powf(10, (float)((i + r) % 7 - 3));
+}
+
+static void test_sums_and_maxima_are_over_all_ranks(void **state)
+{
+    (void)state;
+    const int rank = comm_rank(comm), n = comm_world_size(comm);
+    double sums[3] = {rank, 1, 0.5}, most[2] = {rank, -rank};
+    int64_t counts[2] = {rank, (int64_t)1 << 60};
+    assert_ok(comm_sum(comm, sums, 3));
+    assert_ok(comm_max(comm, most, 2));
+    assert_ok(comm_sum_int64(comm, counts, 2));
+    assert_true(sums[0] == n * (n - 1) / 2 && sums[1] == n && sums[2] == 0.5 * n);
+    assert_true(most[0] == n - 1 && most[1] == 0);
+    assert_true(counts[0] == n * (n - 1) / 2 && counts[1] == n * ((int64_t)1 << 60));
+}
+
+static void test_rank_0_tells_everybody(void **state)
+{
+    (void)state;
+    enum { BYTES = 3 << 20 };
+    unsigned char *bytes = malloc(BYTES);
+    assert_non_null(bytes);
+    for (int i = 0; i < BYTES; i++)
+        bytes[i] = (unsigned char)(comm_rank(comm) == 0 ? i * 13 % 251 : 255);
+    assert_ok(comm_broadcast(comm, bytes, BYTES));
+    for (int i = 0; i < BYTES; i++)
+        if (bytes[i] != i * 13 % 251)
+            fail_msg("byte %d is %d", i, bytes[i]);
+    assert_ok(comm_broadcast(comm, bytes, 0));
+    free(bytes);
+}
+
+static void test_gathering_keeps_the_order_of_ranks(void **state)
+{
+    (void)state;
+    const int rank = comm_rank(comm), n = comm_world_size(comm);
+    const char mine[3] = {(char)('a' + rank), (char)('A' + rank), (char)('0' + rank)};
+    char *all = calloc((size_t)n, sizeof mine);
+    assert_non_null(all);
+    assert_ok(comm_all_gather(comm, mine, all, sizeof mine));
+    for (int r = 0; r < n; r++) {
+        const char expected[3] = {(char)('a' + r), (char)('A' + r), (char)('0' + r)};
+        assert_memory_equal(all + 3 * r, expected, sizeof expected);
+    }
+    free(all);
+    assert_ok(comm_barrier(comm));
+}
+
+static void test_places_are_told(void **state)
+{
+    (void)state;
+    assert_in_range(comm_rank(comm), 0, comm_world_size(comm) - 1);
+    assert_int_equal(comm_local_rank(comm), comm_rank(comm));    /* mpirun on one host */
+    assert_int_equal(comm_local_size(comm), comm_world_size(comm));
+    assert_true(*comm_host(comm));
+}
+
+static void test_nobody_failed_is_no_error(void **state)
+{
+    (void)state;
+    assert_ok(comm_agree(comm, NULL));
+}
+
+static void test_the_error_of_one_rank_becomes_everybodys(void **state)
+{
+    (void)state;
+    const int n = comm_world_size(comm);
+    for (int failing = 0; failing < n; failing++) {
+        struct error *mine = NULL;
+        if (comm_rank(comm) == failing)
+            mine = error_new(ERROR_USAGE, "rank %d has no bread", failing);
+        struct error *e = comm_agree(comm, mine);
+        char expected[512];
+        if (n > 1)
+            snprintf(expected, sizeof expected, "on rank %d of host %s: rank %d has no bread",
+                     failing, comm_host(comm), failing);
+        else
+            snprintf(expected, sizeof expected, "rank 0 has no bread");
+        assert_non_null(e);
+        assert_string_equal(error_message(e), expected);
+        assert_int_equal(error_kind(e), ERROR_USAGE);
+        error_destroy(e);
+    }
+}
+
+static void test_of_several_errors_the_lowest_rank_speaks(void **state)
+{
+    (void)state;
+    struct error *e = comm_agree(comm, error_new(ERROR_IO, "all ashore, says %d", comm_rank(comm)));
+    assert_non_null(e);
+    assert_string_equal(error_message(e), "all ashore, says 0");    /* no rank: it is everybody's */
+    error_destroy(e);
+    if (comm_world_size(comm) < 3)
+        return;
+    e = comm_agree(comm, comm_rank(comm) == 0 ? NULL : error_new(ERROR_INPUT, "r%d", comm_rank(comm)));
+    assert_non_null(e);
+    assert_non_null(strstr(error_message(e), "on rank 1 of host"));
+    assert_non_null(strstr(error_message(e), ": r1"));
+    error_destroy(e);
+}
+
+static void test_equal_hashes_pass_and_a_different_rank_is_named(void **state)
+{
+    (void)state;
+    const int n = comm_world_size(comm);
+    assert_ok(comm_check_equal(comm, "the weather", 42));
+    for (int odd = 0; odd < n && n > 1; odd++) {
+        struct error *e =
+            comm_check_equal(comm, "the weather", comm_rank(comm) == odd ? UINT64_MAX : 42);
+        char expected[64];
+        /* Of two, nobody is in the majority: the second is named. */
+        snprintf(expected, sizeof expected, "rank %d differs", n == 2 ? 1 : odd);
+        assert_non_null(e);
+        assert_non_null(strstr(error_message(e), "the weather"));
+        assert_non_null(strstr(error_message(e), expected));
+        error_destroy(e);
+    }
+}
+
+/* How backward may tell of its progress: whatever falls. */
+static void tell_ready(struct buckets *buckets, int pattern, int64_t count)
+{
+    switch (pattern) {
+    case 0:    /* nothing until the end */
+        return;
+    case 1:    /* all at once */
+        buckets_ready(buckets, 0);
+        return;
+    case 2:    /* small steps across the buckets' bounds, and one twice */
+        for (int64_t first = count; first > 0; first -= 997) {
+            buckets_ready(buckets, first);
+            buckets_ready(buckets, first);
+        }
+        return;
+    case 3:    /* a part, then silence */
+        buckets_ready(buckets, count / 3);
+        return;
+    default:    /* each rank otherwise */
+        buckets_ready(buckets, count / (comm_rank(comm) + 1));
+        buckets_ready(buckets, comm_rank(comm) % 2 == 0 ? 0 : count / 7);
+    }
+}
+
+enum { PATTERNS = 5 };
+
+static void sum_and_check(struct buckets *buckets, float *gradients, int64_t count, int step)
+{
+    const int rank = comm_rank(comm), n = comm_world_size(comm);
+    double scalars[BUCKETS_SCALARS], waited_s = -1;
+    for (int64_t i = 0; i < count; i++)
+        gradients[i] = whole(rank, i, step);
+    for (int i = 0; i < BUCKETS_SCALARS; i++)
+        scalars[i] = rank + i + step;
+    tell_ready(buckets, step % PATTERNS, count);
+    assert_ok(buckets_finish(buckets, scalars, &waited_s));
+    assert_true(waited_s >= 0);
+    for (int64_t i = 0; i < count; i++) {
+        float expected = 0;
+        for (int r = 0; r < n; r++)
+            expected += whole(r, i, step);
+        if (gradients[i] != expected)
+            fail_msg("step %d, element %lld: %g, expected %g", step, (long long)i,
+                     (double)gradients[i], (double)expected);
+    }
+    for (int i = 0; i < BUCKETS_SCALARS; i++)
+        assert_true(scalars[i] == n * (n - 1) / 2 + n * (i + step));
+}
+
+static void test_buckets_sum_in_every_pattern_of_readiness(void **state)
+{
+    (void)state;
+    const int64_t counts[] = {1, 1023, 1024, 1025, 10007, 300000};
+    const size_t bucket_bytes[] = {1, 4096, 100000, 1 << 28};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+        for (size_t b = 0; b < sizeof bucket_bytes / sizeof *bucket_bytes; b++) {
+            struct buckets *buckets;
+            float *gradients = malloc((size_t)counts[c] * sizeof *gradients);
+            assert_non_null(gradients);
+            assert_ok(buckets_create(&buckets, comm, gradients, counts[c], bucket_bytes[b]));
+            assert_in_range(buckets_count(buckets), 1, (counts[c] + 1023) / 1024);
+            for (int step = 0; step < PATTERNS; step++)
+                sum_and_check(buckets, gradients, counts[c], step);
+            buckets_destroy(buckets);
+            free(gradients);
+        }
+}
+
+static void test_buckets_serve_many_steps(void **state)
+{
+    (void)state;
+    enum { COUNT = 5000, STEPS = 300 };
+    static float gradients[COUNT];
+    struct buckets *buckets;
+    assert_ok(buckets_create(&buckets, comm, gradients, COUNT, 4096));
+    assert_int_equal(buckets_count(buckets), 5);
+    for (int step = 0; step < STEPS; step++)
+        sum_and_check(buckets, gradients, COUNT, step);
+    buckets_destroy(buckets);
+}
+
+/* Weights stay equal only if every rank adds in the same order. */
+static void test_rounded_sums_have_the_same_bits_everywhere(void **state)
+{
+    (void)state;
+    enum { COUNT = 100003 };
+    const int rank = comm_rank(comm), n = comm_world_size(comm);
+    static float gradients[COUNT], first[COUNT];
+    struct buckets *buckets;
+    assert_ok(buckets_create(&buckets, comm, gradients, COUNT, 40000));
+    for (int step = 0; step < PATTERNS; step++) {
+        double scalars[BUCKETS_SCALARS] = {0}, waited_s;
+        for (int64_t i = 0; i < COUNT; i++)
+            gradients[i] = rough(rank, i);
+        tell_ready(buckets, step, COUNT);
+        assert_ok(buckets_finish(buckets, scalars, &waited_s));
+        if (step == 0) {
+            memcpy(first, gradients, sizeof first);
+            assert_ok(comm_broadcast(comm, first, sizeof first));
+            for (int64_t i = 0; i < COUNT; i++) {
+                double exact = 0, size = 0;
+                for (int r = 0; r < n; r++) {
+                    exact += (double)rough(r, i);
+                    size += fabs((double)rough(r, i));
+                }
+                assert_true(fabs((double)first[i] - exact) <= 1e-6 * size);
+            }
+        }
+        /* Rank 0's of the first step: the same on every rank, and however it came to be ready. */
+        assert_memory_equal(gradients, first, sizeof first);
+    }
+    buckets_destroy(buckets);
+}
+
+static void test_ranks_with_different_gradients_are_refused(void **state)
+{
+    (void)state;
+    static float gradients[2000];
+    struct buckets *buckets = NULL;
+    if (comm_world_size(comm) == 1)
+        return;
+    assert_fails(buckets_create(&buckets, comm, gradients, 2000 - comm_rank(comm), 4096),
+                 "number of gradients");
+    assert_null(buckets);
+    assert_ok(comm_barrier(comm));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_places_are_told),
+        cmocka_unit_test(test_sums_and_maxima_are_over_all_ranks),
+        cmocka_unit_test(test_rank_0_tells_everybody),
+        cmocka_unit_test(test_gathering_keeps_the_order_of_ranks),
+        cmocka_unit_test(test_nobody_failed_is_no_error),
+        cmocka_unit_test(test_the_error_of_one_rank_becomes_everybodys),
+        cmocka_unit_test(test_of_several_errors_the_lowest_rank_speaks),
+        cmocka_unit_test(test_equal_hashes_pass_and_a_different_rank_is_named),
+        cmocka_unit_test(test_buckets_sum_in_every_pattern_of_readiness),
+        cmocka_unit_test(test_buckets_serve_many_steps),
+        cmocka_unit_test(test_rounded_sums_have_the_same_bits_everywhere),
+        cmocka_unit_test(test_ranks_with_different_gradients_are_refused),
+    };
+    struct error *e = comm_open(&comm);
+    if (e)
+        return comm_end(NULL, e);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    comm_close(comm);
+    return failed;
+}
