@@ -317,6 +317,11 @@ static struct error *get_number(struct h5_file *file, const char *path, const ch
     return good ? NULL : failed(file, "read an attribute of", path);
 }
 
+bool h5_has_attribute(struct h5_file *file, const char *path, const char *name)
+{
+    return H5Aexists_by_name(file->id, path, name, H5P_DEFAULT) > 0;
+}
+
 struct error *h5_get_int(struct h5_file *file, const char *path, const char *name, int64_t *value)
 {
     return get_number(file, path, name, H5T_NATIVE_INT64, value);

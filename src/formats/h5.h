@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,7 @@ MUST_USE struct error *h5_read_rows(struct h5_file *file, const char *path, int6
 /* `*text` is null-terminated beyond its bytes, for the caller to free. */
 MUST_USE struct error *h5_read_text(struct h5_file *file, const char *path, char **text,
                                     size_t *bytes);
+bool h5_has_attribute(struct h5_file *file, const char *path, const char *name);
 MUST_USE struct error *h5_get_int(struct h5_file *file, const char *path, const char *name,
                                   int64_t *value);
 MUST_USE struct error *h5_get_double(struct h5_file *file, const char *path, const char *name,

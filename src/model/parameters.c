@@ -47,39 +47,61 @@ static void add_vector(struct parameters *p, int layer, const char *name, enum p
     add(p, init, 0, false, shape, "decoder_%d/%s", layer, name);
 }
 
-static void add_kernel(struct parameters *p, int layer, const char *name, const int64_t *shape,
-                       int64_t fan_in, int64_t fan_out)
+static void add_kernel(struct parameters *p, enum model_family family, int layer, const char *name,
+                       const int64_t *shape, int64_t fan_in, int64_t fan_out)
 {
-    add(p, INIT_UNIFORM, glorot_uniform(fan_in, fan_out), true, shape, "decoder_%d/%s", layer,
-        name);
+    if (family == MODEL_GPT2)
+        add(p, INIT_NORMAL, 0.02f, true, shape, "decoder_%d/%s", layer, name);
+    else
+        add(p, INIT_UNIFORM, glorot_uniform(fan_in, fan_out), true, shape, "decoder_%d/%s", layer,
+            name);
 }
 
 /*
- * KerasHub's mini-GPT. Query, key and value are one tensor, so that one product computes them; each
- * is initialised as the separate kernel it is in Keras (from 3.15 on, which counts the fans of an
- * einsum kernel rightly).
+ * Query, key and value are one tensor, so that one product computes them; each is initialised as the
+ * separate kernel it is in Keras (from 3.15 on, which counts the fans of an einsum kernel rightly).
  */
+static void add_block(struct parameters *p, const struct model_spec *s, int l)
+{
+    const enum model_family family = s->family;
+    const int C = s->C, NH = s->NH, HS = spec_head_size(s), F = s->F;
+    add_kernel(p, family, l, "attention/qkv/kernel", SHAPE(C, 3, NH, HS), C, NH * HS);
+    add_vector(p, l, "attention/qkv/bias", INIT_ZERO, SHAPE(3, NH, HS));
+    add_kernel(p, family, l, "attention/output/kernel", SHAPE(NH, HS, C), NH * HS, C);
+    add_vector(p, l, "attention/output/bias", INIT_ZERO, SHAPE(C));
+    add_vector(p, l, "attention_norm/gamma", INIT_ONE, SHAPE(C));
+    add_vector(p, l, "attention_norm/beta", INIT_ZERO, SHAPE(C));
+    add_kernel(p, family, l, "ffn_intermediate/kernel", SHAPE(C, F), C, F);
+    add_vector(p, l, "ffn_intermediate/bias", INIT_ZERO, SHAPE(F));
+    add_kernel(p, family, l, "ffn_output/kernel", SHAPE(F, C), F, C);
+    add_vector(p, l, "ffn_output/bias", INIT_ZERO, SHAPE(C));
+    add_vector(p, l, "ffn_norm/gamma", INIT_ONE, SHAPE(C));
+    add_vector(p, l, "ffn_norm/beta", INIT_ZERO, SHAPE(C));
+}
+
+/* KerasHub's example "GPT text generation from scratch". */
 static void add_mini_gpt(struct parameters *p, const struct model_spec *s)
 {
-    const int C = s->C, NH = s->NH, HS = spec_head_size(s), F = s->F;
-    add(p, INIT_UNIFORM, 0.05f, true, SHAPE(s->V, C), "token_embedding");
-    add(p, INIT_UNIFORM, 0.05f, true, SHAPE(s->positions, C), "position_embedding");
-    for (int l = 0; l < s->L; l++) {
-        add_kernel(p, l, "attention/qkv/kernel", SHAPE(C, 3, NH, HS), C, NH * HS);
-        add_vector(p, l, "attention/qkv/bias", INIT_ZERO, SHAPE(3, NH, HS));
-        add_kernel(p, l, "attention/output/kernel", SHAPE(NH, HS, C), NH * HS, C);
-        add_vector(p, l, "attention/output/bias", INIT_ZERO, SHAPE(C));
-        add_vector(p, l, "attention_norm/gamma", INIT_ONE, SHAPE(C));
-        add_vector(p, l, "attention_norm/beta", INIT_ZERO, SHAPE(C));
-        add_kernel(p, l, "ffn_intermediate/kernel", SHAPE(C, F), C, F);
-        add_vector(p, l, "ffn_intermediate/bias", INIT_ZERO, SHAPE(F));
-        add_kernel(p, l, "ffn_output/kernel", SHAPE(F, C), F, C);
-        add_vector(p, l, "ffn_output/bias", INIT_ZERO, SHAPE(C));
-        add_vector(p, l, "ffn_norm/gamma", INIT_ONE, SHAPE(C));
-        add_vector(p, l, "ffn_norm/beta", INIT_ZERO, SHAPE(C));
-    }
-    add(p, INIT_UNIFORM, glorot_uniform(C, s->V), true, SHAPE(C, s->V), "head/kernel");
+    add(p, INIT_UNIFORM, 0.05f, true, SHAPE(s->V, s->C), "token_embedding");
+    add(p, INIT_UNIFORM, 0.05f, true, SHAPE(s->positions, s->C), "position_embedding");
+    for (int l = 0; l < s->L; l++)
+        add_block(p, s, l);
+    add(p, INIT_UNIFORM, glorot_uniform(s->C, s->V), true, SHAPE(s->C, s->V), "head/kernel");
     add(p, INIT_ZERO, 0, false, SHAPE(s->V), "head/bias");
+}
+
+/*
+ * GPT-2, initialised as KerasHub's GPT2Backbone: the original's 0.02 for positions and kernels, without
+ * its 1/sqrt(2 L) on the residual projections, and 0.01 for tokens. The head is the token table.
+ */
+static void add_gpt2(struct parameters *p, const struct model_spec *s)
+{
+    add(p, INIT_NORMAL, 0.01f, true, SHAPE(s->V, s->C), "token_embedding");
+    add(p, INIT_NORMAL, 0.02f, true, SHAPE(s->positions, s->C), "position_embedding");
+    for (int l = 0; l < s->L; l++)
+        add_block(p, s, l);
+    add(p, INIT_ONE, 0, false, SHAPE(s->C), "final_norm/gamma");
+    add(p, INIT_ZERO, 0, false, SHAPE(s->C), "final_norm/beta");
 }
 
 struct error *parameters_create(struct parameters **out, const struct model_spec *spec)
@@ -92,7 +114,10 @@ struct error *parameters_create(struct parameters **out, const struct model_spec
         free(p);
         return error_new(ERROR_MEMORY, "no memory for the table of %d parameters", n);
     }
-    add_mini_gpt(p, spec);
+    if (spec->family == MODEL_GPT2)
+        add_gpt2(p, spec);
+    else
+        add_mini_gpt(p, spec);
     if (p->n != n)
         BUG("%d parameters in a table for %d", p->n, n);
     *out = p;

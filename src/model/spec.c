@@ -2,14 +2,28 @@
 #include "model/spec.h"
 
 #include <stddef.h>
+#include <string.h>
 
 const char *spec_family_name(enum model_family family)
 {
     switch (family) {
     case MODEL_MINI_GPT:
         return "mini-gpt";
+    case MODEL_GPT2:
+        return "gpt2";
     }
     return "unknown";
+}
+
+bool spec_family_find(enum model_family *out, const char *name)
+{
+    for (int family = 0; family < MODEL_FAMILIES; family++) {
+        if (!strcmp(name, spec_family_name((enum model_family)family))) {
+            *out = (enum model_family)family;
+            return true;
+        }
+    }
+    return false;
 }
 
 struct error *spec_compare(const struct model_spec *a, const struct model_spec *b)

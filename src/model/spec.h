@@ -4,10 +4,13 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Which architecture: the example's post-norm ReLU decoder with its own head. */
-enum model_family { MODEL_MINI_GPT };
+/* Which architecture: the example's post-norm ReLU blocks with a head of their own, or GPT-2's pre-norm
+ * GELU blocks, a final norm and a head tied to the token embedding. */
+enum model_family { MODEL_MINI_GPT, MODEL_GPT2 };
+enum { MODEL_FAMILIES = MODEL_GPT2 + 1 };
 
 struct model_spec {
     enum model_family family;
@@ -17,6 +20,7 @@ struct model_spec {
     int NH;          /* heads; each HS = C / NH wide, so NH * HS may be less than C */
     int F;           /* feed-forward width */
     int L;           /* layers */
+    float dropout;   /* rate in training, at the places KerasHub has it; 0: none */
 };
 
 static inline int spec_head_size(const struct model_spec *spec)
@@ -24,10 +28,12 @@ static inline int spec_head_size(const struct model_spec *spec)
     return spec->C / spec->NH;
 }
 
-/* "mini-gpt". */
+/* "mini-gpt", "gpt2". */
 const char *spec_family_name(enum model_family family);
-/* Whether two specifications are the same; else the first difference, as "channels 256, expected 128"
- * (a is what was found, b what was expected). */
+/* The family of that name; false if there is none. */
+bool spec_family_find(enum model_family *out, const char *name);
+/* Whether two specifications have the same weights; else the first difference, as "channels 256,
+ * expected 128" (a is what was found, b what was expected). Dropout may differ: it is no size. */
 MUST_USE struct error *spec_compare(const struct model_spec *a, const struct model_spec *b);
 
 #endif

@@ -31,14 +31,12 @@ static struct error *read_model(struct checkpoint_file *c)
 {
     char *family = NULL;
     TRY(h5_get_text(c->file, "/model", "family", &family));
-    const bool known = !strcmp(family, spec_family_name(MODEL_MINI_GPT));
     struct error *e = NULL;
-    if (!known)
+    if (!spec_family_find(&c->spec.family, family))
         e = error_new(ERROR_INPUT, "%s holds a model of family \"%s\", which this version does not "
                       "know", c->path, family);
     free(family);
     TRY(e);
-    c->spec.family = MODEL_MINI_GPT;
     for (int i = 0; i < checkpoint_size_count; i++) {
         int64_t value = 0;
         TRY(h5_get_int(c->file, "/model", checkpoint_sizes[i].name, &value));
@@ -47,6 +45,12 @@ static struct error *read_model(struct checkpoint_file *c)
                              checkpoint_sizes[i].name, value);
         *(int *)(void *)((char *)&c->spec + checkpoint_sizes[i].offset) = (int)value;
     }
+    double dropout = 0;    /* what files of before there was any do not say */
+    if (h5_has_attribute(c->file, "/model", "dropout"))
+        TRY(h5_get_double(c->file, "/model", "dropout", &dropout));
+    if (!(dropout >= 0 && dropout < 1))
+        return error_new(ERROR_INPUT, "%s: /model says dropout %g", c->path, dropout);
+    c->spec.dropout = (float)dropout;
     return NULL;
 }
 

@@ -62,7 +62,7 @@ static struct error *write_model(struct h5_file *file, const struct model_spec *
             (const void *)((const char *)spec + checkpoint_sizes[i].offset);
         TRY(h5_set_int(file, "/model", checkpoint_sizes[i].name, *value));
     }
-    return NULL;
+    return h5_set_double(file, "/model", "dropout", (double)spec->dropout);
 }
 
 static struct error *write_tokenizer(struct h5_file *file, const struct tokenizer *tokenizer)
