@@ -173,6 +173,8 @@ struct error *kernels_for(const struct kernels **out, struct device *device, enu
     if (!device_attached(device))
         TRY(attach_state(device));
     struct cpu_state *s = cpu_state(device);
+    if (activation == DTYPE_F16)
+        return error_new(ERROR_USAGE, "fp16 needs a GPU; set train.precision to bf16 or fp32");
     if (activation == DTYPE_BF16 && !matmul_engine_has_bf16(s->matmul))
         return error_new(ERROR_DEVICE, "%s has no bf16 matrix products on this processor; set "
                          "train.precision to fp32", matmul_engine_name(s->matmul));

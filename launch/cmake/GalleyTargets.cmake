@@ -2,8 +2,10 @@
 
 add_library(galley_warnings INTERFACE)
 target_compile_options(galley_warnings INTERFACE
-    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes
-    $<$<BOOL:${GALLEY_WERROR}>:-Werror>)
+    $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes
+        -Wstrict-prototypes $<$<BOOL:${GALLEY_WERROR}>:-Werror>>
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow
+        $<$<BOOL:${GALLEY_WERROR}>:-Werror=all-warnings>>)
 
 add_library(galley_sanitize INTERFACE)
 if(GALLEY_SANITIZE)

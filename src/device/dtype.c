@@ -8,5 +8,7 @@ size_t dtype_bytes(enum dtype type)
 
 const char *dtype_name(enum dtype type)
 {
-    return type == DTYPE_F32 ? "fp32" : "bf16";
+    static const char *const names[] = {
+        [DTYPE_F32] = "fp32", [DTYPE_BF16] = "bf16", [DTYPE_F16] = "fp16"};
+    return names[type];
 }

@@ -5,11 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum dtype { DTYPE_F32, DTYPE_BF16 };
+enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
 
 /* Bytes of one element: 4 or 2. */
 size_t dtype_bytes(enum dtype type);
-/* "fp32", "bf16": the words of the configuration. */
+/* "fp32", "bf16", "fp16": the words of the configuration. */
 const char *dtype_name(enum dtype type);
 
 /* bfloat16 is the upper half of a float32. Rounding is to nearest, ties to even; NaN stays NaN. */

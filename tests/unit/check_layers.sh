@@ -21,7 +21,7 @@ allowed() {
     esac
 }
 
-for file in $(find src kernels -name '*.[ch]'); do
+for file in $(find src kernels -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh'); do
     layer=$(echo "$file" | sed -E 's#^src/([^/]+)/.*#\1#; s#^kernels/.*#kernels#')
     may=" $layer $(allowed "$layer") "
     for include in $(sed -nE 's/^#include "([^"]+)".*/\1/p' "$file"); do
