@@ -26,6 +26,7 @@
 #include "base/error.h"
 #include "device/device.h"
 #include "device/dtype.h"
+#include "kernels/dropout.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,14 +34,16 @@
 /* Applied to the result of a linear layer. GELU is the tanh form, as in GPT-2. */
 enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_GELU };
 
-/* x[n] = tokens_table[token[n]] + positions_table[n % T + first_position]. */
+/* x[n] = token_table[tokens[n]] + position_table[positions[n]], and dropout of the sum. */
 struct embed_forward {
     void *x;                   /* (N, C) act  out */
     const int32_t *tokens;     /* (N)  in, each in [0, V) */
     const float *token_table;  /* (V, C)  in */
     const float *position_table;    /* (positions, C)  in */
+    const int32_t *positions;  /* (N)  in; NULL: n % T + first_position */
     int B, T, C;
     int first_position;        /* 0 in training; the cache's length when decoding */
+    struct dropout dropout;
 };
 
 struct embed_backward {
@@ -50,11 +53,13 @@ struct embed_backward {
                                 * adds to dtoken_table; NULL: not wanted */
     const void *dx, *dx_more;  /* (N, C) act  in: their sum is the gradient; dx_more may be NULL */
     const int32_t *tokens;     /* (N)  in */
+    const int32_t *positions;  /* (N)  in; NULL: n % T */
     int B, T, C;
+    struct dropout dropout;    /* that of the forward pass */
 };
 
 /*
- * sum = x + delta; y = (sum - mean) * rstd * weight + bias, for each of N rows.
+ * sum = x + dropout(delta); y = (sum - mean) * rstd * weight + bias, for each of N rows.
  * Source: Ba, Kiros & Hinton 2016, section 3; epsilon inside the root and the biased variance, as in
  * Keras. sum, mean and rstd are kept for the backward pass.
  */
@@ -67,11 +72,14 @@ struct layernorm_forward {
     int64_t N;
     int C;
     float epsilon;
+    struct dropout dropout;    /* of delta */
 };
 
-/* dsum = d(loss)/d(sum): through the norm, plus `dresidual` where the sum is also used beside it. */
+/* dsum = d(loss)/d(sum): through the norm, plus `dresidual` where the sum is also used beside it. It is
+ * the gradient of x, and of delta too where nothing was dropped; else `ddelta` is. */
 struct layernorm_backward {
     void *dsum;                /* (N, C) act  out; may be one of its inputs */
+    void *ddelta;              /* (N, C) act  out: dropout of dsum; NULL: not wanted; may be an input */
     float *dweight, *dbias;    /* (C)  added to */
     const void *dy, *dy_more;  /* (N, C) act  in: their sum is the gradient; dy_more may be NULL */
     const void *dresidual;     /* (N, C) act  in, may be NULL */
@@ -80,6 +88,7 @@ struct layernorm_backward {
     const float *weight;       /* (C)  in */
     int64_t N;
     int C;
+    struct dropout dropout;    /* that of the forward pass */
 };
 
 /* y = activation(x . weight + bias). */
@@ -113,8 +122,9 @@ struct linear_backward {
 
 /*
  * Causal attention of each head over its own sequence, scale 1/sqrt(HS). A key is seen by the
- * queries at and after it, unless key_mask says it is padding; a query row at padding is computed
- * like any other; a row with no visible key gives zeros. Source: Vaswani et al. 2017, section 3.2.1;
+ * queries at and after it, unless key_mask says it is padding or the query's first_key is behind it
+ * (texts packed into one row); a query row at padding is computed like any other; a row with no
+ * visible key gives zeros. Dropout is of the probabilities, after the softmax. Source: Vaswani et al. 2017, section 3.2.1;
  * masking as in Keras's MultiHeadAttention.
  */
 struct attention_forward {
@@ -122,7 +132,9 @@ struct attention_forward {
     float *lse;                /* (B, NH, T)  out: log of the sum of exp of scores */
     const void *qkv;           /* (B, T, 3, NH, HS) act  in */
     const uint8_t *key_mask;   /* (B, T)  in: 1 may be seen; NULL: all */
+    const int32_t *first_key;  /* (B, T)  in: query t sees keys first_key[t] to t; NULL: from 0 */
     int B, T, NH, HS;
+    struct dropout dropout;
 };
 
 struct attention_backward {
@@ -131,17 +143,20 @@ struct attention_backward {
     const float *lse;          /* (B, NH, T)  in */
     const void *qkv;           /* (B, T, 3, NH, HS) act  in */
     const uint8_t *key_mask;   /* (B, T)  in, may be NULL */
+    const int32_t *first_key;  /* (B, T)  in, may be NULL */
     int B, T, NH, HS;
+    struct dropout dropout;    /* that of the forward pass */
 };
 
 /*
  * Attention of n new positions of each of B sequences against a cache that holds the earlier ones.
- * The new keys and values are written to the cache first; position p sees keys 0..p.
+ * The new keys and values are written to the cache first; position p sees keys first_key..p.
  */
 struct attention_decode {
     void *out;                 /* (B, n, NH, HS) act  out */
     void *cache;               /* (B, 2, NH, capacity, HS) act  in and out: keys, values */
     const uint8_t *cache_mask; /* (B, capacity)  in: 1 may be seen; the new positions' are set */
+    const int32_t *first_key;  /* (B)  in: the first key a row sees; NULL: 0 */
     const void *qkv;           /* (B, n, 3, NH, HS) act  in */
     int B, n, NH, HS;
     int capacity;              /* positions the cache has room for */

@@ -9,7 +9,7 @@
  * All products go through multiply(), blocked in registers by hand: the sizes are too small for a
  * library call, and 85 columns too odd for the compiler.
  */
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd_dropout.h"
 
 #include <math.h>
 #include <string.h>
@@ -115,24 +115,55 @@ static void read_mask(const struct head *h, const uint8_t *key_mask, int64_t b)
         h->visible[t] = t < h->T && (!key_mask || key_mask[b * h->T + t]) ? 1.0f : 0.0f;
 }
 
-/* Softmax of query t's scores over the keys it sees, unnormalised, zeros up to `width`; returns the
- * sum, and the maximum that was subtracted. */
-static float softmax_row(float *s, const float *visible, int64_t t, int64_t width, float *max_out)
+/* The first key of query t of sequence b. */
+static inline int64_t first_key_of(const int32_t *first_key, int64_t b, int64_t t, int64_t T)
+{
+    return first_key ? first_key[b * T + t] : 0;
+}
+
+/* The first key that any of `queries` queries from t on sees, down to a block's boundary: what stands
+ * before it need not be computed. */
+static int64_t first_column(const int32_t *first_key, int64_t b, int64_t t, int64_t queries, int64_t T)
+{
+    if (!first_key)
+        return 0;
+    int64_t first = t;
+    for (int64_t i = 0; i < queries; i++) {
+        const int64_t key = first_key_of(first_key, b, t + i, T);
+        first = key < first ? key : first;
+    }
+    return first / PADDING * PADDING;
+}
+
+/* A query's scores, from column `low` to `end` of its block; it sees keys first..t. */
+struct score_row {
+    int64_t low, first, t, end;
+};
+
+static inline void clear_unseen(float *s, const struct score_row *r)
+{
+    memset(s + r->low, 0, (size_t)(r->first - r->low) * sizeof(float));
+    memset(s + r->t + 1, 0, (size_t)(r->end - r->t - 1) * sizeof(float));
+}
+
+/* Softmax of scores over the keys that are seen, unnormalised, zeros elsewhere; returns the sum, and
+ * the maximum that was subtracted. */
+static float softmax_row(float *s, const float *visible, const struct score_row *r, float *max_out)
 {
     float max = -INFINITY;
 #pragma omp simd reduction(max : max)
-    for (int64_t j = 0; j <= t; j++) {
+    for (int64_t j = r->first; j <= r->t; j++) {
         const float x = visible[j] > 0 ? s[j] : -INFINITY;
         max = x > max ? x : max;
     }
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j <= t; j++) {
+    for (int64_t j = r->first; j <= r->t; j++) {
         const float e = exp_fast(s[j] - max) * visible[j];
         s[j] = e;
         sum += e;
     }
-    memset(s + t + 1, 0, (size_t)(width - t - 1) * sizeof(float));
+    clear_unseen(s, r);
     *max_out = max;
     return sum;
 }
@@ -150,21 +181,27 @@ static void forward_head(enum dtype act, const struct attention_forward *a, stru
 
     for (int64_t first = 0; first < h->T; first += QUERIES) {
         const int64_t keys = first + QUERIES;    /* <= Tp: a multiple of PADDING */
-        multiply(h->scores, h->Tp, h->q + first * h->HSp, h->HSp, 1, h->kt, h->Tp, QUERIES, keys,
-                 h->HS, false);
-        float scale[QUERIES] = {0};
         const int64_t queries = h->T - first < QUERIES ? h->T - first : QUERIES;
+        const int64_t low = first_column(a->first_key, b, first, queries, h->T);
+        multiply(h->scores + low, h->Tp, h->q + first * h->HSp, h->HSp, 1, h->kt + low, h->Tp,
+                 QUERIES, keys - low, h->HS, false);
+        float scale[QUERIES] = {0};
         for (int64_t i = 0; i < queries; i++) {
-            float max;
-            const float sum =
-                softmax_row(h->scores + i * h->Tp, h->visible, first + i, keys, &max);
+            const struct score_row row = {low, first_key_of(a->first_key, b, first + i, h->T),
+                                          first + i, keys};
+            float *s = h->scores + i * h->Tp, max;
+            const float sum = softmax_row(s, h->visible, &row, &max);
+            if (a->dropout.threshold)
+                drop_elements(s + low, s + low, low, row.t + 1 - low, &a->dropout, (uint32_t)row.t,
+                              (uint32_t)(a->dropout.first_sample + b), (uint32_t)head);
             const bool any = sum > 0;
             scale[i] = any ? 1.0f / sum : 0.0f;
             /* Of a row that sees nothing, backward makes exp(score - infinity) = 0. */
             if (a->lse)
                 a->lse[(b * a->NH + head) * h->T + first + i] = any ? max + logf(sum) : INFINITY;
         }
-        multiply(h->rows, h->HSp, h->scores, h->Tp, 1, h->v, h->HSp, QUERIES, h->HSp, keys, false);
+        multiply(h->rows, h->HSp, h->scores + low, h->Tp, 1, h->v + low * h->HSp, h->HSp, QUERIES,
+                 h->HSp, keys - low, false);
         for (int64_t i = 0; i < queries; i++) {
             float *row = h->rows + i * h->HSp;
             for (int64_t c = 0; c < h->HS; c++)
@@ -189,26 +226,42 @@ void simd_attention_forward(struct device *device, enum dtype act,
     }
 }
 
-/* Probabilities and their gradients for a block of queries, from scores and dout . v^T. */
-static void backward_rows(const struct head *h, const float *lse, const float *D, int64_t first,
-                          int64_t queries, int64_t keys)
+/* One query: its probability row from scores, as forward used it, and the scores' gradients from dout .
+ * v^T. With dropout's mask m: out = sum (p m) v, so dp = m (dout . v), and ds = p (dp - D). */
+static void backward_row(const struct head *h, const struct score_row *r, float *p, float *dp,
+                         float lse, float D)
 {
-    for (int64_t i = 0; i < queries; i++) {
-        const int64_t t = first + i;
-        float *p = h->scores + i * h->Tp, *dp = h->dscores + i * h->Tp;
-        const float lse_t = lse[t], D_i = D[i];
-        for (int64_t j = 0; j <= t; j++) {
-            const float probability =
-                lse_t < INFINITY ? exp_fast(p[j] - lse_t) * h->visible[j] : 0.0f;
-            p[j] = probability;
-            dp[j] = probability * (dp[j] - D_i);
-        }
-        memset(p + t + 1, 0, (size_t)(keys - t - 1) * sizeof(float));
-        memset(dp + t + 1, 0, (size_t)(keys - t - 1) * sizeof(float));
+    for (int64_t j = r->first; j <= r->t; j++) {
+        const float probability = lse < INFINITY ? exp_fast(p[j] - lse) * h->visible[j] : 0.0f;
+        p[j] = probability;
+        dp[j] = probability * (dp[j] - D);
     }
-    for (int64_t i = queries; i < QUERIES; i++) {
-        memset(h->scores + i * h->Tp, 0, (size_t)keys * sizeof(float));
-        memset(h->dscores + i * h->Tp, 0, (size_t)keys * sizeof(float));
+    clear_unseen(p, r);
+    clear_unseen(dp, r);
+}
+
+static void backward_rows(const struct attention_backward *a, const struct head *h, int64_t b,
+                          int64_t head, const float *D, int64_t first, int64_t low)
+{
+    const float *lse = a->lse + (b * a->NH + head) * h->T;
+    const int64_t end = first + QUERIES;
+    for (int64_t i = 0; i < QUERIES; i++) {
+        float *p = h->scores + i * h->Tp, *dp = h->dscores + i * h->Tp;
+        const int64_t t = first + i;
+        if (t >= h->T) {
+            memset(p + low, 0, (size_t)(end - low) * sizeof(float));
+            memset(dp + low, 0, (size_t)(end - low) * sizeof(float));
+            continue;
+        }
+        const struct score_row row = {low, first_key_of(a->first_key, b, t, h->T), t, end};
+        const struct dropout *d = &a->dropout;
+        const uint32_t sample = (uint32_t)(d->first_sample + b);
+        const int64_t seen = t + 1 - low;
+        if (d->threshold)
+            drop_elements(dp + low, dp + low, low, seen, d, (uint32_t)t, sample, (uint32_t)head);
+        backward_row(h, &row, p, dp, lse[t], D[i]);
+        if (d->threshold)
+            drop_elements(p + low, p + low, low, seen, d, (uint32_t)t, sample, (uint32_t)head);
     }
 }
 
@@ -219,7 +272,6 @@ static void backward_head(enum dtype act, const struct attention_backward *a, st
     const int64_t start = b * a->T * stride + head * a->HS;
     const int64_t out_start = b * a->T * width + head * a->HS;
     const float scale = 1.0f / sqrtf((float)a->HS);
-    const float *lse = a->lse + (b * a->NH + head) * h->T;
     pack(act, h->q, a->qkv, start, stride, h, scale);
     pack(act, h->k, a->qkv, start + width, stride, h, 1.0f);
     pack(act, h->v, a->qkv, start + 2 * width, stride, h, 1.0f);
@@ -231,9 +283,11 @@ static void backward_head(enum dtype act, const struct attention_backward *a, st
     memset(h->dv, 0, (size_t)(h->Tp * h->HSp) * sizeof(float));
 
     for (int64_t first = 0; first < h->T; first += QUERIES) {
-        const int64_t keys = first + QUERIES;
         const int64_t queries = h->T - first < QUERIES ? h->T - first : QUERIES;
+        const int64_t low = first_column(a->first_key, b, first, queries, h->T);
         const float *q = h->q + first * h->HSp, *dout = h->dout + first * h->HSp;
+        const int64_t keys = first + QUERIES - low;
+        float *scores = h->scores + low, *dscores = h->dscores + low;
 
         /* D = sum over channels of dout * out: what softmax's backward subtracts. */
         float D[QUERIES] = {0};
@@ -245,13 +299,14 @@ static void backward_head(enum dtype act, const struct attention_backward *a, st
                 sum += h->rows[c] * dout[i * h->HSp + c];
             D[i] = sum;
         }
-        multiply(h->scores, h->Tp, q, h->HSp, 1, h->kt, h->Tp, QUERIES, keys, h->HS, false);
-        multiply(h->dscores, h->Tp, dout, h->HSp, 1, h->vt, h->Tp, QUERIES, keys, h->HS, false);
-        backward_rows(h, lse, D, first, queries, keys);
+        multiply(scores, h->Tp, q, h->HSp, 1, h->kt + low, h->Tp, QUERIES, keys, h->HS, false);
+        multiply(dscores, h->Tp, dout, h->HSp, 1, h->vt + low, h->Tp, QUERIES, keys, h->HS, false);
+        backward_rows(a, h, b, head, D, first, low);
 
-        multiply(h->dv, h->HSp, h->scores, 1, h->Tp, dout, h->HSp, keys, h->HSp, QUERIES, true);
-        multiply(h->dk, h->HSp, h->dscores, 1, h->Tp, q, h->HSp, keys, h->HSp, QUERIES, true);
-        multiply(h->rows, h->HSp, h->dscores, h->Tp, 1, h->k, h->HSp, QUERIES, h->HSp, keys,
+        const int64_t at = low * h->HSp;
+        multiply(h->dv + at, h->HSp, scores, 1, h->Tp, dout, h->HSp, keys, h->HSp, QUERIES, true);
+        multiply(h->dk + at, h->HSp, dscores, 1, h->Tp, q, h->HSp, keys, h->HSp, QUERIES, true);
+        multiply(h->rows, h->HSp, dscores, h->Tp, 1, h->k + at, h->HSp, QUERIES, h->HSp, keys,
                  false);
         for (int64_t i = 0; i < queries; i++) {
             float *row = h->rows + i * h->HSp;
@@ -291,10 +346,11 @@ static void decode_row(enum dtype act, const struct attention_decode *a, int64_t
     float *q = scratch, *buffer = q + HS, *out = buffer + HS, *scores = out + HS;
     const float scale = 1.0f / sqrtf((float)HS);
     const uint8_t *visible = a->cache_mask + b * a->capacity;
+    const int64_t first = a->first_key ? a->first_key[b] : 0;
 
     load_act(act, q, a->qkv, row * 3 * width + head * HS, HS);
     float max = -INFINITY;
-    for (int64_t j = 0; j <= at; j++) {
+    for (int64_t j = first; j <= at; j++) {
         const float *k = read_row(act, a->cache, keys + j * HS, HS, buffer);
         float dot = 0;
 #pragma omp simd reduction(+ : dot)
@@ -305,7 +361,7 @@ static void decode_row(enum dtype act, const struct attention_decode *a, int64_t
     }
     float sum = 0;
     memset(out, 0, (size_t)HS * sizeof(float));
-    for (int64_t j = 0; j <= at; j++) {
+    for (int64_t j = first; j <= at; j++) {
         if (!visible[j])
             continue;
         const float e = exp_fast(scores[j] - max);

@@ -1,7 +1,8 @@
 /* simd_embed.c - token and position embedding, forward and backward. */
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd_dropout.h"
 
 #include <omp.h>
+
 
 void simd_embed_forward(struct device *device, enum dtype act, const struct embed_forward *a)
 {
@@ -13,10 +14,12 @@ void simd_embed_forward(struct device *device, enum dtype act, const struct embe
 #pragma omp for schedule(static)
         for (int64_t n = 0; n < N; n++) {
             const float *token = a->token_table + (int64_t)a->tokens[n] * C;
-            const float *position = a->position_table + (a->first_position + n % a->T) * C;
+            const int64_t at = a->positions ? a->positions[n] : a->first_position + n % a->T;
+            const float *position = a->position_table + at * C;
             float *x = write_row(act, a->x, n * C, buffer);
             for (int c = 0; c < C; c++)
                 x[c] = token[c] + position[c];
+            (void)drop_row(&a->dropout, n, x, 0, C, x);
             finish_row(act, a->x, n * C, x, C);
         }
     }
@@ -34,14 +37,19 @@ void simd_embed_backward(struct device *device, enum dtype act, const struct emb
     {
         const int threads = omp_get_num_threads();
         const int thread = omp_get_thread_num();
-        const int first = (int)((int64_t)C * thread / threads);
-        const int n_columns = (int)((int64_t)C * (thread + 1) / threads) - first;
+        /* In groups of eight, as dropout draws them. */
+        const int64_t groups = (C + 7) / 8;
+        const int first = (int)(groups * thread / threads * 8);
+        const int end = (int)(groups * (thread + 1) / threads * 8);
+        const int n_columns = (end < C ? end : C) - first;
         float *buffer = cpu_thread_scratch(device, 2 * (int64_t)C);
         for (int64_t n = 0; n < N; n++) {
             const float *dx =
                 read_sum(act, a->dx, a->dx_more, n * C + first, n_columns, buffer, buffer + C);
+            dx = drop_row(&a->dropout, n, dx, first, n_columns, buffer);
+            const int64_t at = a->positions ? a->positions[n] : n % a->T;
             float *token = a->dtoken_table + (int64_t)a->tokens[n] * C + first;
-            float *position = a->dposition_table + n % a->T * C + first;
+            float *position = a->dposition_table + at * C + first;
             for (int c = 0; c < n_columns; c++) {
                 token[c] += dx[c];
                 position[c] += dx[c];

@@ -4,7 +4,7 @@
  * Backward, with xhat = (sum - mean) * rstd and g = dy * weight:
  *   dsum = (g - mean(g) - xhat * mean(g * xhat)) * rstd;  dweight += dy * xhat;  dbias += dy.
  */
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/simd_dropout.h"
 
 #include <math.h>
 #include <omp.h>
@@ -22,6 +22,7 @@ void simd_layernorm_forward(struct device *device, enum dtype act,
             const float *x = read_row(act, a->x, n * C, C, buffer);
             if (a->delta) {
                 const float *delta = read_row(act, a->delta, n * C, C, buffer + C);
+                delta = drop_row(&a->dropout, n, delta, 0, C, buffer + C);
                 float *sum = write_row(act, a->sum, n * C, buffer);
                 for (int c = 0; c < C; c++)
                     sum[c] = x[c] + delta[c];
@@ -88,6 +89,8 @@ static void backward_row(const struct layernorm_backward *a, enum dtype act, int
         }
     }
     finish_row(act, a->dsum, n * C, dsum, C);
+    if (a->ddelta)
+        store_act(act, a->ddelta, n * C, drop_row(&a->dropout, n, dsum, 0, C, buffer), C);
 }
 
 void simd_layernorm_backward(struct device *device, enum dtype act,

@@ -7,7 +7,7 @@
  */
 #include "generate/sampler.h"
 
-#include "generate/philox.h"
+#include "base/philox.h"
 
 #include <math.h>
 #include <stdio.h>

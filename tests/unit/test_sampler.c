@@ -2,7 +2,7 @@
 #include "testing.h"
 
 #include "generate/beam.h"
-#include "generate/philox.h"
+#include "base/philox.h"
 #include "generate/sampler.h"
 
 static struct sampler sampler_of(enum sampler_kind kind)
