@@ -61,6 +61,7 @@ struct config {
     } tokenizer;
     struct {
         struct config_list train, validation;    /* paths and globs */
+        char *field;              /* of .jsonl and .json, the one that holds the text */
         int64_t sequence_length;
         int64_t min_bytes;
         bool shuffle;

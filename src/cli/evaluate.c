@@ -7,18 +7,22 @@
 #include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct request {
-    const char *path, *device;
+    const char *path, *device, *field;
+    char *trained_field;                            /* the run's, which `field` may be */
     const char *const *inputs;
     int input_count;
     long long min_bytes, length, batch, threads;    /* -1 or 0: as the checkpoint's run had it */
     bool best, json;
 };
 
-enum flag { FLAG_MIN_BYTES, FLAG_LENGTH, FLAG_BATCH, FLAG_THREADS, FLAG_DEVICE, FLAG_BEST, FLAG_JSON };
+enum flag { FLAG_FIELD, FLAG_MIN_BYTES, FLAG_LENGTH, FLAG_BATCH, FLAG_THREADS, FLAG_DEVICE, FLAG_BEST,
+            FLAG_JSON };
 
 static const struct option flags[] = {
+    {"field", required_argument, NULL, FLAG_FIELD},
     {"min-bytes", required_argument, NULL, FLAG_MIN_BYTES},
     {"sequence-length", required_argument, NULL, FLAG_LENGTH},
     {"batch", required_argument, NULL, FLAG_BATCH},
@@ -32,6 +36,9 @@ static const struct option flags[] = {
 static struct error *read_flag(struct request *r, int flag)
 {
     switch ((enum flag)flag) {
+    case FLAG_FIELD:
+        r->field = optarg;
+        return NULL;
     case FLAG_MIN_BYTES:
         return cli_parse_int(&r->min_bytes, "--min-bytes", optarg, 1, 1 << 30);
     case FLAG_LENGTH:
@@ -80,7 +87,12 @@ static struct error *complete(struct request *r, const struct inference *i)
         r->min_bytes = config->data.min_bytes;
     if (r->length == 0)
         r->length = config->data.sequence_length;
+    r->trained_field = strdup(config->data.field);
+    if (!r->field)
+        r->field = r->trained_field;
     config_destroy(config);
+    if (!r->trained_field)
+        return error_new(ERROR_MEMORY, "no memory for the name of a field");
     const int positions = checkpoint_spec(i->file)->positions;
     if (r->length > positions)
         return error_new(ERROR_USAGE, "--sequence-length is %lld; the model of %s has %d positions",
@@ -124,7 +136,8 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
     struct error *e = comm_agree(cli->comm, open_model(&inference, &r, cli->comm));
     if (!e)
         e = comm_agree(cli->comm, dataset_open(&dataset, &(struct dataset_options){
-            .inputs = r.inputs, .input_count = r.input_count, .min_bytes = r.min_bytes,
+            .inputs = r.inputs, .input_count = r.input_count, .field = r.field,
+            .min_bytes = r.min_bytes,
             .temporary_folder = cli->temporary_folder, .name = "evaluation",
             .show_progress = comm_rank(cli->comm) == 0}));
     if (!e)
@@ -136,6 +149,7 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
         print_result(&r, &inference, &result);
     dataset_close(dataset);
     inference_close(&inference);
+    free(r.trained_field);
     return e;
 }
 
@@ -147,7 +161,9 @@ const struct verb verb_evaluate = {
         "usage: galley evaluate RUN_OR_CHECKPOINT [OPTION...] INPUT...\n"
         "       mpirun -n RANKS galley evaluate RUN_OR_CHECKPOINT INPUT...\n\n"
         "Exact over the whole text, shared by the ranks. INPUTs are files or globs, one sample a\n"
-        "line, plain, gzip or zstd. Perplexity leaves padding targets out, as KerasHub's does.\n\n"
+        "line or JSON object, plain, gzip or zstd. Perplexity leaves padding targets out, as KerasHub's does.\n\n"
+        "  --field NAME          of .jsonl and .json: the field with the text; default: as in\n"
+        "                        training\n"
         "  --min-bytes N         shorter lines are left out; default: as in training\n"
         "  --sequence-length N   tokens of a sample; default: as in training\n"
         "  --batch N             samples at a time on a rank; default 16\n"

@@ -19,12 +19,13 @@ struct request {
 };
 
 enum flag {
-    FLAG_OUTPUT, FLAG_SIZE, FLAG_LOWERCASE, FLAG_STRIP_ACCENTS, FLAG_NO_SPLIT_ON_CJK,
+    FLAG_OUTPUT, FLAG_FIELD, FLAG_SIZE, FLAG_LOWERCASE, FLAG_STRIP_ACCENTS, FLAG_NO_SPLIT_ON_CJK,
     FLAG_MIN_BYTES, FLAG_RESERVED, FLAG_THREADS
 };
 
 static const struct option flags[] = {
     {"output", required_argument, NULL, FLAG_OUTPUT},
+    {"field", required_argument, NULL, FLAG_FIELD},
     {"size", required_argument, NULL, FLAG_SIZE},
     {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
     {"strip-accents", no_argument, NULL, FLAG_STRIP_ACCENTS},
@@ -60,6 +61,9 @@ static struct error *read_flag(struct request *r, int flag)
     switch ((enum flag)flag) {
     case FLAG_OUTPUT:
         r->output = optarg;
+        return NULL;
+    case FLAG_FIELD:
+        r->options.field = optarg;
         return NULL;
     case FLAG_SIZE:
         TRY(cli_parse_int(&value, "--size", optarg, 4, 1 << 24));
@@ -164,6 +168,7 @@ const struct verb verb_vocab = {
         "Learns a WordPiece vocabulary from text files (or globs; plain, gzip or zstd), exactly as\n"
         "KerasHub's compute_word_piece_vocabulary does.\n\n"
         "  --output FILE       where to write it, one entry a line\n"
+        "  --field NAME        of .jsonl and .json: the field with the text; default text\n"
         "  --size N            entries at most; default 5000\n"
         "  --lowercase         fold case (NFKC_Casefold)\n"
         "  --strip-accents     remove accents\n"

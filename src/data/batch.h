@@ -16,6 +16,8 @@ struct batch {
     const uint8_t *key_mask;      /* 1: attention may look at this position */
     const uint8_t *loss_mask;     /* 1: this position's cross entropy is part of the loss */
     const uint8_t *metric_mask;   /* 1: it is part of the perplexity */
+    const int32_t *first_key;     /* position t attends to keys first_key[t]..t; NULL: from 0 on */
+    const int32_t *positions;     /* rows of the position table; NULL: 0..T-1 */
 };
 
 #endif

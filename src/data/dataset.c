@@ -10,7 +10,6 @@
 
 #include "data/inputs.h"
 #include "data/prepare.h"
-#include "data/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -236,8 +235,9 @@ struct error *dataset_sample(const struct dataset *dataset, int64_t index, char 
     if (!packed)
         TRY(check_unchanged(d, file));
 
-    /* The byte before the line is read too: it must be a line feed, or this is not the start of a
-     * line any more. */
+    /* The byte before the line is read too: it must end another, or this is not the start of a line
+     * any more. */
+    const char separator = (char)f->separator;
     const size_t before = offset > 0;
     const int fd = packed ? d->text.unpacked_fd : d->fds[file];
     const int64_t from = (packed ? f->unpacked_at : 0) + offset - (int64_t)before;
@@ -251,11 +251,11 @@ struct error *dataset_sample(const struct dataset *dataset, int64_t index, char 
         TRY(read_piece(fd, scratch + have, want - have, from + (int64_t)have,
                        d->inputs.files[file].path, &got));
         const size_t skip = have == 0 && got ? before : 0;
-        feed = memchr(scratch + have + skip, '\n', got - skip);
+        feed = memchr(scratch + have + skip, separator, got - skip);
         have += got;
     }
     const bool complete = feed || (have == want && to_end && line_room == (size_t)room);
-    if (!complete || (before && scratch[0] != '\n')) {
+    if (!complete || (before && scratch[0] != separator)) {
         if (!packed)
             TRY(check_unchanged(d, file));    /* it may have changed while it was read */
         return error_new(ERROR_INPUT, "%s%s is not as it was when it was scanned: no whole line at "
@@ -265,13 +265,14 @@ struct error *dataset_sample(const struct dataset *dataset, int64_t index, char 
 
     char *const line = scratch + before;
     const size_t raw = feed ? (size_t)(feed - line) : have - before;
-    *bytes = memchr(line, '\r', raw) ? remove_cr(line, raw) : raw;
+    *bytes = separator == '\n' && memchr(line, '\r', raw) ? remove_cr(line, raw) : raw;
     *text = line;
     return NULL;
 }
 
-/* Line feeds in the first `bytes` of a file; -1 if it cannot be read. */
-static int64_t line_feeds_before(int fd, int64_t from, int64_t bytes, const char *path)
+/* Separators in so many bytes of a file; -1 if it cannot be read. */
+static int64_t separators_before(int fd, int64_t from, int64_t bytes, char separator,
+                                 const char *path)
 {
     char piece[PIECE_BYTES];
     int64_t count = 0;
@@ -283,7 +284,8 @@ static int64_t line_feeds_before(int fd, int64_t from, int64_t bytes, const char
         error_destroy(e);
         if (e || !got)
             return -1;
-        count += count_line_feeds(piece, got);
+        for (size_t i = 0; i < got; i++)
+            count += piece[i] == separator;
         done += (int64_t)got;
     }
     return count;
@@ -301,6 +303,7 @@ void dataset_where(const struct dataset *dataset, int64_t index, const char **pa
         return;
     const int64_t unpacked_at = d->text.index.files[file].unpacked_at;
     const bool packed = unpacked_at >= 0;
-    *line = 1 + line_feeds_before(packed ? d->text.unpacked_fd : d->fds[file],
-                                  packed ? unpacked_at : 0, offset, *path);
+    *line = 1 + separators_before(packed ? d->text.unpacked_fd : d->fds[file],
+                                  packed ? unpacked_at : 0, offset,
+                                  (char)d->text.index.files[file].separator, *path);
 }

@@ -92,8 +92,9 @@ static struct error *scan_inputs(struct sample_index *out, const struct inputs *
     for (int i = 0; i < inputs->count; i++)
         paths[i] = inputs->files[i].path;
     struct source *source;
-    struct error *e = source_open(&source, paths, inputs->count, options->name,
-                                  SOURCE_BLOCK_BYTES);
+    struct error *e = source_open(&source, &(struct source_options){
+        .inputs = paths, .input_count = inputs->count, .field = options->field,
+        .name = options->name, .block_bytes = SOURCE_BLOCK_BYTES});
     free(paths);
     if (e)
         return e;
@@ -145,7 +146,7 @@ done:
 struct error *prepare_text(struct prepared_text *out, const struct inputs *inputs,
                            const struct dataset_options *options)
 {
-    const uint64_t key = sample_index_key(inputs, options->min_bytes);
+    const uint64_t key = sample_index_key(inputs, options->field, options->min_bytes);
     if (!options->cache_folder)
         return build(out, inputs, options, NULL, key);
 

@@ -20,11 +20,13 @@ struct trailer {
     char magic[8];
 };
 
-static const char magic[8] = "GLYIDX\n1";
+static const char magic[8] = "GLYIDX\n2";
 
-uint64_t sample_index_key(const struct inputs *inputs, int64_t min_bytes)
+uint64_t sample_index_key(const struct inputs *inputs, const char *field, int64_t min_bytes)
 {
     uint64_t key = XXH3_64bits(&min_bytes, sizeof min_bytes);
+    if (field)
+        key = XXH3_64bits_withSeed(field, strlen(field), key);
     for (int i = 0; i < inputs->count; i++) {
         const struct input *const file = &inputs->files[i];
         const int64_t facts[2] = {file->bytes, file->modified_ns};

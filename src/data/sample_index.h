@@ -20,6 +20,7 @@ struct indexed_file {
     int64_t start;          /* address of its first byte */
     int64_t bytes;          /* of its text */
     int64_t unpacked_at;    /* where it begins in the file of unpacked text; -1: plain, read in place */
+    int64_t separator;      /* ends each record: '\n', or '\0' where it is JSON */
     int64_t disk_bytes;     /* the file as it was when it was scanned */
     int64_t modified_ns;
 };
@@ -29,14 +30,15 @@ struct sample_index {
     int64_t samples;
     int64_t sample_bytes;      /* of all samples */
     int64_t longest_line;      /* bytes of the longest sample's line as it stands in the file */
-    int64_t unpacked_bytes;    /* of the file of unpacked text; 0: all files are plain */
+    int64_t unpacked_bytes;    /* of the file of unpacked text; 0: all files are plain text */
     uint64_t fingerprint;
     int64_t file_count;
     struct indexed_file *files;
 };
 
-/* What an index belongs to: paths, sizes and times of the inputs, and the shortest line kept. */
-uint64_t sample_index_key(const struct inputs *inputs, int64_t min_bytes);
+/* What an index belongs to: paths, sizes and times of the inputs, the field of JSON, and the shortest
+ * line kept. */
+uint64_t sample_index_key(const struct inputs *inputs, const char *field, int64_t min_bytes);
 
 /* Appends the end of all text, the table and the trailer to a spool that holds the addresses. */
 MUST_USE struct error *sample_index_finish(const struct sample_index *index, uint64_t key,

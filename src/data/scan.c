@@ -1,7 +1,7 @@
 /*
  * scan.c - finds the samples of text.
  *
- * The fingerprint is XXH3 over the bytes of every sample in order, each followed by a line feed. So
+ * The fingerprint is XXH3 over the bytes of every sample in order, each followed by its separator. So
  * it does not depend on names, packing, cuts into files, carriage returns or lines that are too
  * short, only on what training sees.
  */
@@ -40,7 +40,8 @@ static struct error *flush_addresses(struct scan *s)
     return spool_write(s->addresses, s->pending, bytes);
 }
 
-static void hash_line(struct scan *s, const char *line, const char *end, bool without_cr)
+static void hash_line(struct scan *s, const char *line, const char *end, bool without_cr,
+                      char separator)
 {
     while (!without_cr && line < end) {
         const char *const cr = memchr(line, '\r', (size_t)(end - line));
@@ -50,7 +51,7 @@ static void hash_line(struct scan *s, const char *line, const char *end, bool wi
         line = cr + 1;
     }
     XXH3_64bits_update(s->hash, line, (size_t)(end - line));
-    XXH3_64bits_update(s->hash, "\n", 1);
+    XXH3_64bits_update(s->hash, &separator, 1);
 }
 
 static int64_t count_cr(const char *line, const char *end)
@@ -65,10 +66,12 @@ static struct error *scan_block(struct scan *s, const struct source_block *block
 {
     struct sample_index *const index = &s->index;
     const int64_t address = index->files[index->file_count - 1].start + block->offset;
-    const bool without_cr = !memchr(block->text, '\r', block->bytes);
+    const char separator = block->separator;
+    /* The CRs of a document stay, as its line feeds do. */
+    const bool without_cr = separator != '\n' || !memchr(block->text, '\r', block->bytes);
     const char *const end = block->text + block->bytes;
     for (const char *line = block->text, *stop; line < end; line = stop + 1) {
-        stop = memchr(line, '\n', (size_t)(end - line));
+        stop = memchr(line, separator, (size_t)(end - line));
         if (!stop)
             stop = end;
         const int64_t raw = stop - line;
@@ -83,7 +86,7 @@ static struct error *scan_block(struct scan *s, const struct source_block *block
             index->longest_line = raw;
         index->samples++;
         index->sample_bytes += bytes;
-        hash_line(s, line, stop, without_cr);
+        hash_line(s, line, stop, without_cr, separator);
         s->pending[s->pending_count++] = address + (line - block->text);
         if (s->pending_count == PENDING)
             TRY(flush_addresses(s));
@@ -92,12 +95,13 @@ static struct error *scan_block(struct scan *s, const struct source_block *block
 }
 
 /* Enters the file that a first block came from. */
-static struct error *begin_file(struct scan *s)
+static struct error *begin_file(struct scan *s, char separator)
 {
     struct sample_index *const index = &s->index;
     const struct file_facts *const facts = source_facts(s->source);
     struct indexed_file file = {
         .unpacked_at = -1,
+        .separator = separator,
         .disk_bytes = facts->bytes,
         .modified_ns = facts->modified_ns,
     };
@@ -105,7 +109,7 @@ static struct error *begin_file(struct scan *s)
         const struct indexed_file *const before = &index->files[index->file_count - 1];
         file.start = before->start + before->bytes;
     }
-    if (facts->packing != PACKING_NONE) {
+    if (facts->packing != PACKING_NONE || separator != '\n') {
         if (s->unpacked->fd < 0)
             TRY(spool_create(s->unpacked, s->options->folder, s->options->text_name));
         file.unpacked_at = s->unpacked->bytes;
@@ -130,7 +134,7 @@ static struct error *scan_blocks(struct scan *s)
     struct source_block block = {0};
     struct error *e;
     while (!(e = source_read(s->source, &block)) && block.bytes) {
-        if (block.offset == 0 && (e = begin_file(s)))
+        if (block.offset == 0 && (e = begin_file(s, block.separator)))
             break;
         struct indexed_file *const file = &s->index.files[s->index.file_count - 1];
         file->bytes += (int64_t)block.bytes;

@@ -1,12 +1,13 @@
 /*
- * source.c - text files as blocks of whole lines, checked to be text.
+ * source.c - text files as blocks of whole records, checked to be text.
  *
- * A block is filled to block_bytes and cut after its last line feed; the rest, part of one line, is
+ * A block of lines is filled to block_bytes and cut after its last line feed; the rest, part of one line, is
  * carried to the next block. Where there is no line feed the block grows until there is one.
  */
 #include "data/source.h"
 
 #include "data/inputs.h"
+#include "data/json_documents.h"
 #include "data/utf8.h"
 
 #include <stdlib.h>
@@ -14,11 +15,13 @@
 
 struct source {
     struct inputs inputs;
+    char *field;
     size_t block_bytes;
     int64_t bytes_on_disk;     /* of all files */
     int64_t bytes_finished;    /* of the files before the current one */
 
     struct reader *reader;     /* of the current file; NULL before it is opened */
+    struct json_documents *json;    /* what reads it, where it is JSON */
     struct file_facts facts;   /* of the last file opened */
     int file;
     int64_t offset;            /* of the next block in its file */
@@ -29,30 +32,38 @@ struct source {
     size_t carry_bytes, carry_capacity;
 };
 
-struct error *source_open(struct source **out, const char *const *inputs, int input_count,
-                          const char *name, size_t block_bytes)
+struct error *source_open(struct source **out, const struct source_options *options)
 {
+    struct error *e;
     struct source *s = calloc(1, sizeof *s);
     if (!s)
-        return error_new(ERROR_MEMORY, "no memory to read the %s data", name);
-    struct error *e = inputs_expand(&s->inputs, inputs, input_count, name);
-    if (e) {
-        source_close(s);
-        return e;
+        return error_new(ERROR_MEMORY, "no memory to read the %s data", options->name);
+    s->block_bytes = options->block_bytes ? options->block_bytes : 1;
+    s->field = strdup(options->field ? options->field : "text");
+    if (!s->field) {
+        e = error_new(ERROR_MEMORY, "no memory to read the %s data", options->name);
+        goto fail;
     }
+    if ((e = inputs_expand(&s->inputs, options->inputs, options->input_count, options->name)))
+        goto fail;
     for (int i = 0; i < s->inputs.count; i++)
         s->bytes_on_disk += s->inputs.files[i].bytes;
-    s->block_bytes = block_bytes ? block_bytes : 1;
     *out = s;
     return NULL;
+
+fail:
+    source_close(s);
+    return e;
 }
 
 void source_close(struct source *source)
 {
     if (!source)
         return;
+    json_documents_destroy(source->json);
     reader_close(source->reader);
     inputs_release(&source->inputs);
+    free(source->field);
     free(source->carry);
     free(source);
 }
@@ -133,7 +144,11 @@ static struct error *check(const struct source *s, const struct source_block *bl
 
 static struct error *open_file(struct source *s)
 {
-    TRY(reader_open(&s->reader, s->inputs.files[s->file].path));
+    const char *const path = s->inputs.files[s->file].path;
+    const enum json_layout layout = json_layout_of(path);
+    TRY(reader_open(&s->reader, path));
+    if (layout != JSON_NONE)
+        TRY(json_documents_create(&s->json, s->reader, path, s->field, layout, s->block_bytes));
     s->facts = *reader_facts(s->reader);
     s->offset = 0;
     s->line = 1;
@@ -143,6 +158,8 @@ static struct error *open_file(struct source *s)
 static void close_file(struct source *s)
 {
     s->bytes_finished += s->facts.bytes;
+    json_documents_destroy(s->json);
+    s->json = NULL;
     reader_close(s->reader);
     s->reader = NULL;
     s->file++;
@@ -155,10 +172,11 @@ struct error *source_read(struct source *source, struct source_block *block)
     while (s->file < s->inputs.count) {
         if (!s->reader)
             TRY(open_file(s));
-        TRY(fill(s, block));
+        TRY(s->json ? json_documents_read(s->json, &block->text, &block->capacity, &block->bytes)
+                    : fill(s, block));
         if (block->bytes)
             break;
-        if (s->offset == 0)
+        if (s->offset == 0)    /* of a text file; JSON has told */
             return error_new(ERROR_INPUT, "%s %s, expected text", s->inputs.files[s->file].path,
                              s->facts.bytes ? "holds nothing when unpacked" : "is empty");
         close_file(s);
@@ -169,11 +187,15 @@ struct error *source_read(struct source *source, struct source_block *block)
     block->sequence = s->sequence++;
     block->file = s->file;
     block->offset = s->offset;
+    block->separator = s->json ? '\0' : '\n';
     block->first_line = s->line;
-    block->line_feeds = count_line_feeds(block->text, block->bytes);
-    TRY(check(s, block));
+    if (s->json) {
+        s->line = json_documents_line(s->json);
+    } else {
+        TRY(check(s, block));
+        s->line += count_line_feeds(block->text, block->bytes);
+    }
     s->offset += (int64_t)block->bytes;
-    s->line += block->line_feeds;
     return NULL;
 }
 

@@ -1,16 +1,19 @@
 /*
- * source.h - text files as blocks of whole lines, checked to be text.
+ * source.h - text files as blocks of whole records, checked to be text.
+ *
+ * A record is a line of a text file, or the text of one field of each object of a JSON file. Which a
+ * file is says its name: .jsonl, .ndjson and .json (and .gz, .zst behind) are JSON, all else is lines.
  *
  * Reading is apart from processing: the caller owns the blocks, may fill several and hand them to
  * threads; only source_read itself is for one thread at a time (callers lock).
  *
  *     struct source_block block = {0};
  *     while (!(e = source_read(source, &block)) && block.bytes)
- *         count_words(block.text, block.bytes);
+ *         count_words(block.text, block.bytes, block.separator);
  *     source_block_release(&block);
  *
- * Every byte has been checked when it is handed out: NUL and invalid UTF-8 are errors that name
- * file, line and byte of the line, both from 1. A file without a byte is an error too.
+ * Every byte has been checked when it is handed out: NUL, invalid UTF-8 and broken JSON are errors
+ * that name file, line and byte of the line, both from 1. A file without a byte is an error too.
  */
 #ifndef GALLEY_DATA_SOURCE_H
 #define GALLEY_DATA_SOURCE_H
@@ -33,21 +36,25 @@ struct source_block {
     size_t capacity;
     int64_t sequence;      /* blocks before it, in all files */
     int file;              /* 0.. as source_path counts */
-    int64_t offset;        /* of text[0] in the unpacked file */
-    int64_t first_line;    /* number of its first line in the file, from 1 */
-    int64_t line_feeds;    /* in it; one line more if the file ends without one */
+    char separator;        /* ends each record but perhaps the last: '\n'; of JSON '\0' */
+    int64_t offset;        /* of text[0] in all text that the file gives */
+    int64_t first_line;    /* number of the line of the file where it begins, from 1 */
 };
 
-/*
- * Opens what `inputs` (paths and globs, see inputs.h) name; `name` is what errors call the data:
- * "training". A block holds whole lines of one file, as many as fit into `block_bytes`; where a line
- * is longer than that, up to twice the line's bytes.
- */
-MUST_USE struct error *source_open(struct source **out, const char *const *inputs, int input_count,
-                                   const char *name, size_t block_bytes);
+struct source_options {
+    const char *const *inputs;    /* paths and globs, see inputs.h */
+    int input_count;
+    const char *field;            /* of JSON objects, the one that holds the text; NULL: "text" */
+    const char *name;             /* what errors call the data: "training" */
+    size_t block_bytes;
+};
+
+/* A block holds whole records of one file, as many as fit into `block_bytes`; where one is longer than
+ * that, up to twice its bytes. */
+MUST_USE struct error *source_open(struct source **out, const struct source_options *options);
 void source_close(struct source *source);
 
-/* Fills the block with the next lines. After the last file block->bytes is 0, also when asked again. */
+/* Fills the block with the next records. After the last file block->bytes is 0, also when asked again. */
 MUST_USE struct error *source_read(struct source *source, struct source_block *block);
 void source_block_release(struct source_block *block);
 

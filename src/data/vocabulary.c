@@ -52,10 +52,11 @@ static struct error *count_block(struct counting_thread *t)
 {
     const char *at = t->block.text, *end = at + t->block.bytes;
     while (at < end) {
-        const char *feed = memchr(at, '\n', (size_t)(end - at));
+        const char *feed = memchr(at, t->block.separator, (size_t)(end - at));
         const char *line = at;
         size_t bytes = (size_t)((feed ? feed : end) - at);
-        TRY(strip_returns(t, &line, &bytes));
+        if (t->block.separator == '\n')
+            TRY(strip_returns(t, &line, &bytes));
         t->lines++;
         t->longest = (int64_t)bytes > t->longest ? (int64_t)bytes : t->longest;
         if ((int64_t)bytes >= t->shared->options->min_bytes) {
@@ -137,8 +138,9 @@ struct error *vocabulary_learn(const struct vocabulary_options *options, char **
         goto done;
     }
     pthread_mutex_init(&counting.lock, NULL);
-    e = source_open(&counting.source, options->inputs, options->input_count, "vocabulary",
-                    SOURCE_BLOCK_BYTES);
+    e = source_open(&counting.source, &(struct source_options){
+        .inputs = options->inputs, .input_count = options->input_count, .field = options->field,
+        .name = "vocabulary", .block_bytes = SOURCE_BLOCK_BYTES});
     if (!e)
         e = count_with_threads(&counting, threads, n);
     for (int i = 0; i < n; i++)

@@ -9,6 +9,7 @@
 struct vocabulary_options {
     const char *const *inputs;    /* paths and globs, as source.h takes them */
     int input_count;
+    const char *field;            /* of JSON, the one with the text; NULL: "text" */
     int64_t min_bytes;            /* only lines of at least so many bytes, CR not counted */
     int size;                     /* entries wanted */
     const char *const *reserved;  /* first entries */

@@ -147,7 +147,7 @@ static struct error *learn_vocabulary(const struct job *j, char **text, size_t *
     struct wordpiece_learning report;
     TRY(vocabulary_learn(&(struct vocabulary_options){
         .inputs = (const char *const *)c->data.train.items, .input_count = c->data.train.count,
-        .min_bytes = c->data.min_bytes, .size = (int)c->model.vocabulary_size,
+        .field = c->data.field, .min_bytes = c->data.min_bytes, .size = (int)c->model.vocabulary_size,
         .reserved = (const char *const *)c->tokenizer.reserved.items,
         .reserved_count = c->tokenizer.reserved.count, .wordpiece = wordpiece_options(c),
         .threads = (int)c->data.threads * comm_local_size(j->comm)}, text, bytes, &report));
@@ -216,7 +216,7 @@ static struct error *open_dataset(struct job *j, struct dataset **out, const cha
     snprintf(cache, sizeof cache, "%s/cache", j->config->run.folder);
     return dataset_open(out, &(struct dataset_options){
         .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
-        .min_bytes = j->config->data.min_bytes, .cache_folder = cache,
+        .field = j->config->data.field, .min_bytes = j->config->data.min_bytes, .cache_folder = cache,
         .cache_read_only = !j->is_rank_0, .name = name, .show_progress = j->is_rank_0});
 }
 

@@ -27,13 +27,19 @@ static void give(const char *bench, double value, const char *unit, const char *
     fflush(stdout);
 }
 
+static struct error *open_source(struct source **out, const char *const *path)
+{
+    return source_open(out, &(struct source_options){
+        .inputs = path, .input_count = 1, .name = "bench", .block_bytes = SOURCE_BLOCK_BYTES});
+}
+
 /* The whole text of a source; for the caller to free. */
 static struct error *read_text(const char *path, char **text, size_t *bytes)
 {
     struct source *source;
     struct source_block block = {0};
     FILE *out = open_memstream(text, bytes);
-    struct error *e = source_open(&source, &path, 1, "bench", SOURCE_BLOCK_BYTES);
+    struct error *e = open_source(&source, &path);
     if (!e) {
         while (!(e = source_read(source, &block)) && block.bytes)
             fwrite(block.text, 1, block.bytes, out);
@@ -52,7 +58,7 @@ static struct error *bench_scan(const char *path, size_t text_bytes, const char 
         struct source *source;
         struct source_block block = {0};
         double start_s = clock_now_s();
-        TRY(source_open(&source, &path, 1, "bench", SOURCE_BLOCK_BYTES));
+        TRY(open_source(&source, &path));
         struct error *e;
         do
             e = source_read(source, &block);

@@ -82,7 +82,8 @@ static struct bytes read_source(struct fuzz *f, const char *path, enum packing *
     struct source *source;
     struct source_block block = {0};
     struct bytes all = {0};
-    struct error *e = source_open(&source, &path, 1, "fuzzed", 1 + below(f, 3000));
+    struct error *e = source_open(&source, &(struct source_options){
+        .inputs = &path, .input_count = 1, .name = "fuzzed", .block_bytes = 1 + below(f, 3000)});
     if (e) {
         error_destroy(e);
         return all;
