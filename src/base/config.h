@@ -106,6 +106,7 @@ struct config {
         struct config_cadence when;    /* beside the one at the end */
         int64_t keep;             /* newest checkpoints kept; 0: all */
         bool resume;              /* go on from the newest checkpoint of the run folder, if any */
+        char *on_error;           /* stop, continue */
     } checkpoint;
     struct {
         char *kind;               /* auto, cpu */

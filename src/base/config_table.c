@@ -109,6 +109,8 @@ const struct config_key config_keys[] = {
         "newest checkpoints kept, beside the best; 0: all"),
     BOOL("checkpoint.resume", checkpoint.resume, "true",
          "go on from the newest checkpoint of the run folder, if there is one"),
+    CHOICE("checkpoint.on_error", checkpoint.on_error, "stop", "stop|continue",
+           "when one cannot be written: end the run, or tell and try again with the next"),
 
     CHOICE("device.kind", device.kind, "auto", "auto|cpu", "where to compute"),
     INT("device.threads", device.threads, "0", 0, 4096,

@@ -3,6 +3,7 @@
 
 #include <hdf5.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,17 +12,39 @@ enum { MOST_DIMENSIONS = 8, MOST_TEXT = 1 << 28 };
 struct h5_file {
     hid_t id;
     char *path;
+    char reason[128];    /* why the system refused the last call, ": No space left on device" */
 };
+
+/* One frame of HDF5's stack of errors: the innermost holds the system's words. */
+static herr_t keep_reason(unsigned depth, const H5E_error2_t *frame, void *self)
+{
+    (void)depth;
+    struct h5_file *f = self;
+    static const char before[] = "error message = '";
+    const char *text = frame->desc ? strstr(frame->desc, before) : NULL;
+    if (text) {
+        text += sizeof before - 1;
+        snprintf(f->reason, sizeof f->reason, ": %.*s", (int)strcspn(text, "'"), text);
+    }
+    return 0;
+}
+
+/* Called by HDF5 when a call fails, instead of printing its frames: the error is ours to word. */
+static herr_t keep_reasons(hid_t stack, void *self)
+{
+    return H5Ewalk2(stack, H5E_WALK_UPWARD, keep_reason, self);
+}
 
 static struct error *failed(const struct h5_file *file, const char *what, const char *object)
 {
-    return error_new(ERROR_IO, "HDF5 cannot %s %s in %s", what, object, file->path);
+    return error_new(ERROR_IO, "HDF5 cannot %s %s in %s%s", what, object, file->path, file->reason);
 }
 
 static struct error *make_file(struct h5_file **out, const char *path)
 {
-    /* A failing call is our error to word; HDF5's stack of frames helps nobody here. */
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    /* A file that could not be closed, on a full disk, would crash HDF5's clean-up at exit. Every file
+     * is closed here, so there is nothing to clean up. */
+    H5dont_atexit();
     struct h5_file *f = calloc(1, sizeof *f);
     if (f)
         f->path = strdup(path);
@@ -30,12 +53,14 @@ static struct error *make_file(struct h5_file **out, const char *path)
         return error_new(ERROR_MEMORY, "no memory to open %s", path);
     }
     f->id = H5I_INVALID_HID;
+    H5Eset_auto2(H5E_DEFAULT, keep_reasons, f);
     *out = f;
     return NULL;
 }
 
 static void free_file(struct h5_file *file)
 {
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     free(file->path);
     free(file);
 }
@@ -49,8 +74,9 @@ struct error *h5_create(struct h5_file **out, const char *path, size_t user_byte
         f->id = H5Fcreate(path, H5F_ACC_TRUNC, plist, H5P_DEFAULT);
     H5Pclose(plist);
     if (f->id < 0) {
+        struct error *e = error_new(ERROR_IO, "cannot create %s%s", path, f->reason);
         free_file(f);
-        return error_errno(ERROR_IO, "cannot create %s", path);
+        return e;
     }
     *out = f;
     return NULL;
@@ -75,7 +101,7 @@ struct error *h5_close(struct h5_file *file)
         return NULL;
     struct error *e = NULL;
     if (H5Fclose(file->id) < 0)
-        e = error_errno(ERROR_IO, "HDF5 cannot finish %s", file->path);
+        e = error_new(ERROR_IO, "HDF5 cannot finish %s%s", file->path, file->reason);
     free_file(file);
     return e;
 }

@@ -7,12 +7,13 @@
  * attributes explain themselves.
  *
  * A checkpoint is never lost or half-read. Writing: FOLDER/checkpoints/.step-N.h5.partial, closed,
- * fsync, renamed to step-00001234.h5, folder fsync; only then are older ones deleted. A manifest in
+ * fsync, read back and checked, renamed to step-00001234.h5, folder fsync; only then are older ones
+ * deleted. A manifest in
  * front of the file (formats/manifest.h) holds a hash of every tensor and of the rest; reading checks
  * them. A damaged file is named with the tensor, what was expected and found, and the next older one
  * is used.
  *
- * All functions are local (rank 0 writes and reads; the trainer broadcasts). Not thread-safe.
+ * All functions are local (rank 0 writes and reads; the trainer broadcasts). One thread at a time: HDF5.
  */
 #ifndef GALLEY_TRAIN_CHECKPOINT_H
 #define GALLEY_TRAIN_CHECKPOINT_H
@@ -49,14 +50,20 @@ struct checkpoint {
     int history_rows;
 };
 
-/* Writes FOLDER/checkpoints/step-XXXXXXXX.h5 and returns when it is safely there. `*bytes` gets its
- * size. Refused with one clear error, nothing lost: no space (checked before), read-only folder,
- * write error. */
+/* Writes FOLDER/checkpoints/step-XXXXXXXX.h5 and returns when it is safely there, verified. `*bytes`
+ * gets its size. Refused with one clear error, nothing lost: no space (checked before), read-only
+ * folder, write error, or what was read back is not what was written. */
 MUST_USE struct error *checkpoint_write(const char *run_folder, const struct checkpoint *checkpoint,
                                         size_t *bytes);
 
-/* Deletes all but the newest `keep` and the one of best_step. keep 0 keeps all. Never the last. */
-MUST_USE struct error *checkpoint_prune(const char *run_folder, int keep, int64_t best_step);
+/* An error where the file system has no room for one more checkpoint of such a model. */
+MUST_USE struct error *checkpoint_check_space(const char *run_folder,
+                                              const struct parameters *parameters);
+
+/* Deletes all but `keep`, counted back from verified_step, the one just written, which stays in any
+ * case, and the one of best_step. keep 0 keeps all. */
+MUST_USE struct error *checkpoint_prune(const char *run_folder, int keep, int64_t verified_step,
+                                        int64_t best_step);
 
 /* An opened checkpoint, its attributes read and checked. */
 struct checkpoint_file;

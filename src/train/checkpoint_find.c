@@ -73,16 +73,19 @@ static struct error *step_path(const char *run_folder, int64_t step, char **path
     return NULL;
 }
 
-struct error *checkpoint_prune(const char *run_folder, int keep, int64_t best_step)
+struct error *checkpoint_prune(const char *run_folder, int keep, int64_t verified_step,
+                               int64_t best_step)
 {
     if (keep == 0)
         return NULL;
     struct steps steps;
     TRY(list_steps(run_folder, &steps));
     struct error *e = NULL;
-    for (int i = keep; i < steps.count && !e; i++) {
+    int kept = 0;
+    for (int i = 0; i < steps.count && !e; i++) {
         char *path = NULL;
-        if (steps.list[i] == best_step)
+        /* Of steps to come: passed over when the run resumed before them, and not ours to count. */
+        if (steps.list[i] > verified_step || kept++ < keep || steps.list[i] == best_step)
             continue;
         e = step_path(run_folder, steps.list[i], &path);
         if (!e && unlink(path) && errno != ENOENT)

@@ -2,8 +2,9 @@
  * checkpoint_write.c - a run's state to one HDF5 file, whole or not at all.
  *
  * 1. .step-N.h5.partial is written by HDF5 and closed; 2. the manifest goes into its first bytes;
- * 3. fsync of the file; 4. rename to its name; 5. fsync of the folder. A process that dies before 4
- * leaves a file nobody takes for a checkpoint, after 4 a whole one.
+ * 3. fsync of the file; 4. it is read back, from the disk, and every byte checked; 5. rename to its
+ * name; 6. fsync of the folder. A process that dies before 5 leaves a file nobody takes for a
+ * checkpoint, after 5 a whole one.
  */
 #include "train/checkpoint.h"
 
@@ -170,21 +171,32 @@ static struct error *sync_path(const char *path, int flags)
     if (fd < 0)
         return error_errno(ERROR_IO, "cannot open %s", path);
     struct error *e = fsync(fd) ? error_errno(ERROR_IO, "cannot flush %s to disk", path) : NULL;
+    if (!(flags & O_DIRECTORY))
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);    /* so that a check reads the disk */
     close(fd);
     return e;
 }
 
-/* Known before anything is written, rather than found half-way. */
-static struct error *check_space(const char *folder, size_t need)
+static struct error *checkpoints_folder(char *folder, size_t bytes, const char *run_folder)
 {
+    if (snprintf(folder, bytes, "%s/checkpoints", run_folder) >= (int)bytes)
+        return error_new(ERROR_USAGE, "the path of the run folder is too long: %s", run_folder);
+    return NULL;
+}
+
+struct error *checkpoint_check_space(const char *run_folder, const struct parameters *parameters)
+{
+    char folder[4096];
+    TRY(checkpoints_folder(folder, sizeof folder, run_folder));
     struct statvfs status;
     if (statvfs(folder, &status))
         return error_errno(ERROR_IO, "cannot ask for the free space of %s", folder);
+    const double need = 4.0 * CHECKPOINT_TENSOR_KINDS * (double)parameters->count + (1 << 20);
     const double available = (double)status.f_bavail * (double)status.f_frsize;
-    if (available < (double)need)
+    if (available < need)
         return error_new(ERROR_IO, "no space for a checkpoint in %s: it needs %.1f MB, %.1f MB are "
                          "free; delete something, or set checkpoint.keep lower", folder,
-                         1e-6 * (double)need, 1e-6 * available);
+                         1e-6 * need, 1e-6 * available);
     return NULL;
 }
 
@@ -193,16 +205,17 @@ struct error *checkpoint_write(const char *run_folder, const struct checkpoint *
 {
     char folder[4096], partial[4400], path[4400];
     const long long step = (long long)checkpoint->progress.step;
-    if (snprintf(folder, sizeof folder, "%s/checkpoints", run_folder) >= (int)sizeof folder)
-        return error_new(ERROR_USAGE, "the path of the run folder is too long: %s", run_folder);
+    TRY(checkpoints_folder(folder, sizeof folder, run_folder));
     snprintf(partial, sizeof partial, "%s/.step-%08lld.h5" CHECKPOINT_PARTIAL_SUFFIX, folder, step);
     snprintf(path, sizeof path, "%s/step-%08lld.h5", folder, step);
 
-    const size_t tensors = CHECKPOINT_TENSOR_KINDS * (size_t)checkpoint->parameters->count * 4;
-    TRY(check_space(folder, tensors + (1 << 20)));
+    /* Known before anything is written, rather than found half-way. */
+    TRY(checkpoint_check_space(run_folder, checkpoint->parameters));
     struct error *e = write_file(partial, checkpoint);
     if (!e)
         e = sync_path(partial, O_RDONLY);
+    if (!e)
+        e = checkpoint_verify(partial);
     struct stat status;
     if (!e && stat(partial, &status))
         e = error_errno(ERROR_IO, "cannot read %s", partial);

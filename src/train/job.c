@@ -9,6 +9,7 @@
 #include "train/resume.h"
 #include "train/run_folder.h"
 #include "train/sampling.h"
+#include "train/saver.h"
 #include "train/saving.h"
 #include "train/snapshot.h"
 #include "train/trainer.h"
@@ -39,6 +40,7 @@ struct job {
     struct model *model;
     struct optimizer *optimizer;
     struct snapshot *snapshot;
+    struct saver *saver;                  /* rank 0 only */
     struct buckets *buckets;
     struct stream *stream;
 
@@ -356,6 +358,10 @@ static struct error *load_values(struct job *j)
     TRY(snapshot_restore(j->snapshot));
     checkpoint_close(j->file);
     j->file = NULL;
+    if (!j->is_rank_0) {
+        snapshot_destroy(j->snapshot);    /* only rank 0 saves */
+        j->snapshot = NULL;
+    }
 
     const size_t bucket_bytes = (size_t)(j->config->comm.bucket_megabytes * 1e6);
     int64_t count;
@@ -407,9 +413,11 @@ static struct error *add_callbacks(struct job *j)
             .tokenizer = j->tokenizer, .folder = j->folder, .out = stdout}));
     struct cadence saving = cadence_of(&c->checkpoint.when, false);
     saving.at_end = true;
+    TRY(checkpoint_check_space(c->run.folder, model_parameters(j->model)));
+    TRY(saver_create(&j->saver, c->run.folder, (int)c->checkpoint.keep));
     return saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
-        .when = saving, .keep = (int)c->checkpoint.keep,
-        .run_folder = c->run.folder, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
+        .when = saving, .stop_on_error = !strcmp(c->checkpoint.on_error, "stop"),
+        .saver = j->saver, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
         .config_yaml = j->config_yaml, .history = &j->history,
         .train_fingerprint = dataset_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
         .world_size = comm_world_size(j->comm),
@@ -475,6 +483,7 @@ void job_close(struct job *job)
     for (int i = 0; i < job->callback_count; i++)
         if (job->callbacks[i].destroy)
             job->callbacks[i].destroy(job->callbacks[i].self);
+    saver_destroy(job->saver);    /* while what it writes is still there */
     stream_close(job->stream);
     buckets_destroy(job->buckets);
     snapshot_destroy(job->snapshot);

@@ -1,4 +1,4 @@
-/* saving.c - takes a snapshot, writes it, and lets old checkpoints go. */
+/* saving.c - takes a snapshot and has it written. */
 #include "train/saving.h"
 
 #include "base/clock.h"
@@ -6,17 +6,29 @@
 
 #include <stdlib.h>
 
-static struct error *saving_run(void *self, const struct step_report *report)
+/* A write that failed ends the run, or is told and survived. Takes `e`. */
+static struct error *judge(const struct saving_options *o, struct error *e)
 {
-    const struct saving_options *o = self;
-    if (report->step == o->resumed_step && report->step > 0)
-        return NULL;
-    const double start_s = clock_now_s();
-    TRY(snapshot_take(o->snapshot));
+    if (!e || o->stop_on_error)
+        return e;
+    log_warning("%s; training goes on, the checkpoint before this one stays", error_message(e));
+    error_destroy(e);
+    return NULL;
+}
 
-    size_t bytes;
+static struct error *begin_save(const struct saving_options *o, const struct step_report *report)
+{
+    const double start_s = clock_now_s();
+    TRY(judge(o, saver_wait(o->saver)));
+    const double waited_s = clock_now_s() - start_s;
+    TRY(snapshot_take(o->snapshot));
+    const double stall_s = clock_now_s() - start_s;
+    if (waited_s > 1)
+        log_warning("training waited %.1f s for the checkpoint before; save less often, or to a "
+                    "faster disk", waited_s);
+
     const int64_t epoch = report->step / report->steps_per_epoch;
-    TRY(checkpoint_write(o->run_folder, &(struct checkpoint){
+    return saver_begin(o->saver, &(struct checkpoint){
         .spec = model_spec(o->snapshot->model),
         .parameters = model_parameters(o->snapshot->model),
         .weights = o->snapshot->weights, .m = o->snapshot->m, .v = o->snapshot->v,
@@ -33,11 +45,19 @@ static struct error *saving_run(void *self, const struct step_report *report)
         },
         .history = o->history->rows,
         .history_rows = o->history->count,
-    }, &bytes));
-    const double seconds = clock_now_s() - start_s;
-    log_info("checkpoint  step %lld  %.1f MB in %.0f ms (%.0f MB/s)", (long long)report->step,
-             1e-6 * (double)bytes, 1e3 * seconds, 1e-6 * (double)bytes / seconds);
-    return checkpoint_prune(o->run_folder, o->keep, o->history->best_step);
+    }, stall_s);
+}
+
+/* Runs after every step, so that a failed write is heard of soon. */
+static struct error *saving_run(void *self, const struct step_report *report)
+{
+    const struct saving_options *o = self;
+    const bool due = cadence_due(&o->when, report);
+    const bool here_before = report->step == o->resumed_step && report->step > 0;
+    TRY(judge(o, saver_check(o->saver)));
+    if (due && !here_before)
+        TRY(begin_save(o, report));
+    return report->last ? saver_wait(o->saver) : NULL;
 }
 
 struct error *saving_callback(struct callback *callback, const struct saving_options *options)
@@ -48,7 +68,8 @@ struct error *saving_callback(struct callback *callback, const struct saving_opt
                          sizeof *o);
     *o = *options;
     *callback = (struct callback){
-        .name = "checkpoint", .when = options->when, .who = RANK_0,
+        .name = "checkpoint", .when = {.every_steps = 1, .at_start = options->when.at_start,
+                                       .at_end = true}, .who = RANK_0,
         .run = saving_run, .destroy = free, .self = o,
     };
     return NULL;

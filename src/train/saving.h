@@ -1,15 +1,22 @@
-/* saving.h - the callback that writes checkpoints. */
+/*
+ * saving.h - the callback that saves the run's state, now and then, at the end, and when asked to stop.
+ *
+ * A save stops training for a copy of weights and moments to host memory; the file is written behind
+ * its back (saver.h). If the one before is not written yet, training waits for it. At the end, and when
+ * the run is to stop, it waits until its own is.
+ */
 #ifndef GALLEY_TRAIN_SAVING_H
 #define GALLEY_TRAIN_SAVING_H
 
 #include "train/callback.h"
-#include "train/checkpoint.h"
+#include "train/saver.h"
 #include "train/snapshot.h"
 
 struct saving_options {
     struct cadence when;
-    int keep;                        /* newest checkpoints kept; 0: all */
-    const char *run_folder;
+    bool stop_on_error;              /* a failed write ends the run; else it is told, and the next one
+                                        is tried. The last one must succeed in any case. */
+    struct saver *saver;
     struct snapshot *snapshot;
     const struct tokenizer *tokenizer;
     const char *config_yaml;

@@ -127,12 +127,17 @@ static void test_pruning_keeps_the_newest_and_the_best(void **state)
 {
     for (int64_t step = 43; step < 48; step++)
         write_checkpoint(*state, step);
-    assert_ok(checkpoint_prune("run", 2, 42));
+    assert_ok(checkpoint_prune("run", 2, 47, 42));
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(access("run/checkpoints/step-00000046.h5", F_OK), 0);
     assert_int_equal(access("run/checkpoints/step-00000047.h5", F_OK), 0);
     assert_int_not_equal(access("run/checkpoints/step-00000045.h5", F_OK), 0);
-    assert_ok(checkpoint_prune("run", 1, 42));
+    /* What was passed over, newer than the one just written, neither counts nor goes. */
+    assert_ok(checkpoint_prune("run", 1, 46, 42));
+    assert_int_equal(access("run/checkpoints/step-00000046.h5", F_OK), 0);
+    assert_int_equal(access("run/checkpoints/step-00000047.h5", F_OK), 0);
+    assert_ok(checkpoint_prune("run", 1, 47, 42));
+    assert_int_not_equal(access("run/checkpoints/step-00000046.h5", F_OK), 0);
     char *newest;
     assert_ok(checkpoint_find_newest("run", &newest));
     assert_string_equal(newest, "run/checkpoints/step-00000047.h5");
