@@ -1,4 +1,4 @@
-/* keras_fixture.c - reads KerasHub's mini_gpt fixtures (HDF5) into Galley's order of parameters. */
+/* keras_fixture.c - reads KerasHub's mini_gpt and gpt2 fixtures (HDF5) into Galley's order of parameters. */
 #include "keras_fixture.h"
 
 #include "testing.h"
@@ -10,6 +10,24 @@ void keras_fixture_open(struct keras_fixture *fixture, const char *path)
     fixture->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (fixture->file < 0)
         fail_msg("%s is no HDF5 file", path);
+    if (H5Aexists(fixture->file, "hidden") > 0) {
+        fixture->spec = (struct model_spec){
+            .family = MODEL_GPT2,
+            .V = (int)keras_fixture_attribute(fixture, "/", "vocabulary_size", 0),
+            .positions = (int)keras_fixture_attribute(fixture, "/", "positions", 0),
+            .C = (int)keras_fixture_attribute(fixture, "/", "hidden", 0),
+            .NH = (int)keras_fixture_attribute(fixture, "/", "heads", 0),
+            .F = (int)keras_fixture_attribute(fixture, "/", "ffn", 0),
+            .L = (int)keras_fixture_attribute(fixture, "/", "layers", 0),
+        };
+        fixture->T = (int)keras_fixture_attribute(fixture, "/", "T", 0);
+        const hid_t set = H5Dopen2(fixture->file, "batch/token_ids", H5P_DEFAULT);
+        const hid_t space = H5Dget_space(set);
+        fixture->B = (int)(H5Sget_simple_extent_npoints(space) / fixture->T);
+        H5Sclose(space);
+        H5Dclose(set);
+        return;
+    }
     fixture->spec = (struct model_spec){
         .family = MODEL_MINI_GPT,
         .V = (int)keras_fixture_attribute(fixture, "/", "vocabulary_size", 0),
@@ -90,6 +108,28 @@ double keras_fixture_attribute(const struct keras_fixture *fixture, const char *
     return value;
 }
 
+/* What a layer's group is called in this family's fixtures. */
+static const char *layer_word(const struct keras_fixture *fixture)
+{
+    return fixture->spec.family == MODEL_GPT2 ? "layer" : "decoder";
+}
+
+/* Where a tensor that is one in Keras too stands below its group. */
+static void tensor_path(const struct keras_fixture *fixture, int layer, const char *rest, char *path,
+                        size_t bytes)
+{
+    if (layer >= 0 && !strncmp(rest, "attention/output/", 17))
+        snprintf(path, bytes, "%s_%d/attention_output/%s", layer_word(fixture), layer, rest + 17);
+    else if (layer >= 0)
+        snprintf(path, bytes, "%s_%d/%s", layer_word(fixture), layer, rest);
+    else if (fixture->spec.family == MODEL_GPT2 && !strcmp(rest, "token_embedding"))
+        snprintf(path, bytes, "wte");
+    else if (fixture->spec.family == MODEL_GPT2 && !strcmp(rest, "position_embedding"))
+        snprintf(path, bytes, "wpe");
+    else
+        snprintf(path, bytes, "%s", rest);
+}
+
 /* Query, key and value of a layer: (C, NH, HS) each into (C, 3, NH, HS); a bias has C = 1. */
 static void read_qkv(const struct keras_fixture *fixture, const char *group, int layer,
                      const char *what, int64_t C, float *out)
@@ -99,7 +139,8 @@ static void read_qkv(const struct keras_fixture *fixture, const char *group, int
     float *one = malloc((size_t)(C * width) * sizeof *one);
     for (int i = 0; i < 3; i++) {
         char path[256];
-        snprintf(path, sizeof path, "%s/decoder_%d/%s/%s", group, layer, names[i], what);
+        snprintf(path, sizeof path, "%s/%s_%d/%s/%s", group, layer_word(fixture), layer, names[i],
+                 what);
         keras_fixture_floats(fixture, path, one, C * width);
         for (int64_t c = 0; c < C; c++)
             memcpy(out + (c * 3 + i) * width, one + c * width, (size_t)width * sizeof *one);
@@ -117,17 +158,14 @@ void keras_fixture_tensors(const struct keras_fixture *fixture, const char *grou
         const char *rest = t->name;
         if (sscanf(t->name, "decoder_%d/", &layer) == 1)
             rest = strchr(t->name, '/') + 1;
-        char path[256];
+        char path[256], below[160];
         if (!strcmp(rest, "attention/qkv/kernel")) {
             read_qkv(fixture, group, layer, "kernel", fixture->spec.C, flat + t->offset);
         } else if (!strcmp(rest, "attention/qkv/bias")) {
             read_qkv(fixture, group, layer, "bias", 1, flat + t->offset);
         } else {
-            if (!strncmp(rest, "attention/output/", 17))
-                snprintf(path, sizeof path, "%s/decoder_%d/attention_output/%s", group, layer,
-                         rest + 17);
-            else
-                snprintf(path, sizeof path, "%s/%s", group, t->name);
+            tensor_path(fixture, layer, rest, below, sizeof below);
+            snprintf(path, sizeof path, "%s/%s", group, below);
             keras_fixture_floats(fixture, path, flat + t->offset, t->count);
         }
     }
@@ -163,6 +201,33 @@ void keras_fixture_batch(const struct keras_fixture *fixture, int i, struct batc
     keras_fixture_masks(batch);
 }
 
+void keras_fixture_gpt2_batch(const struct keras_fixture *fixture, struct batch *batch)
+{
+    const int64_t N = (int64_t)fixture->B * fixture->T;
+    int32_t *tokens = malloc((size_t)N * sizeof *tokens);
+    int32_t *targets = malloc((size_t)N * sizeof *targets);
+    int32_t *seen = malloc((size_t)N * sizeof *seen);
+    float *weights = malloc((size_t)N * sizeof *weights);
+    uint8_t *key_mask = malloc((size_t)N), *counted = malloc((size_t)N);
+    keras_fixture_ints(fixture, "batch/token_ids", tokens, N);
+    keras_fixture_ints(fixture, "batch/labels", targets, N);
+    keras_fixture_ints(fixture, "batch/padding_mask", seen, N);
+    keras_fixture_floats(fixture, "batch/sample_weight", weights, N);
+    for (int64_t n = 0; n < N; n++) {
+        key_mask[n] = (uint8_t)seen[n];
+        counted[n] = weights[n] > 0.5f;
+        if (weights[n] != (counted[n] ? 1.0f : 0.0f))
+            fail_msg("sample weight %lld is %g, expected 0 or 1", (long long)n,
+                     (double)weights[n]);
+    }
+    free(seen);
+    free(weights);
+    *batch = (struct batch){
+        .B = fixture->B, .T = fixture->T, .rows = fixture->B, .tokens = tokens,
+        .targets = targets, .key_mask = key_mask, .loss_mask = counted, .metric_mask = counted,
+    };
+}
+
 static void free_const(const void *memory)
 {
     union {
@@ -177,5 +242,5 @@ void keras_fixture_free(struct batch *batch)
     free_const(batch->tokens);
     free_const(batch->targets);
     free_const(batch->key_mask);
-    free_const(batch->metric_mask);
+    free_const(batch->metric_mask);    /* loss_mask is one of the two */
 }

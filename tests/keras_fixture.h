@@ -1,5 +1,6 @@
 /*
- * keras_fixture.h - reads KerasHub's mini_gpt fixtures (HDF5) into Galley's order of parameters.
+ * keras_fixture.h - reads KerasHub's mini_gpt and gpt2 fixtures (HDF5) into Galley's order of
+ * parameters.
  */
 #ifndef GALLEY_TESTS_KERAS_FIXTURE_H
 #define GALLEY_TESTS_KERAS_FIXTURE_H
@@ -38,8 +39,10 @@ double keras_fixture_attribute(const struct keras_fixture *fixture, const char *
 void keras_fixture_tensors(const struct keras_fixture *fixture, const char *group,
                            const struct parameters *parameters, float *flat);
 
-/* Batch i, with the masks the mini-GPT uses; release the memory with keras_fixture_free. */
+/* A mini-GPT's batch i, with the masks it uses; release the memory with keras_fixture_free. */
 void keras_fixture_batch(const struct keras_fixture *fixture, int i, struct batch *batch);
+/* The one batch of a GPT-2 fixture; loss and metrics count where the sample weight is 1. */
+void keras_fixture_gpt2_batch(const struct keras_fixture *fixture, struct batch *batch);
 void keras_fixture_free(struct batch *batch);
 /* Masks of token ids by the mini-GPT's rule, for a batch whose tokens and targets are set. */
 void keras_fixture_masks(struct batch *batch);

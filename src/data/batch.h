@@ -18,6 +18,8 @@ struct batch {
     const uint8_t *metric_mask;   /* 1: it is part of the perplexity */
     const int32_t *first_key;     /* position t attends to keys first_key[t]..t; NULL: from 0 on */
     const int32_t *positions;     /* rows of the position table; NULL: 0..T-1 */
+    int64_t step;                 /* of the run: which global batch it is part of */
+    int64_t first_sample;         /* row b is sample first_sample + b of that global batch */
 };
 
 #endif

@@ -91,15 +91,29 @@ static void fill_padding(const struct row *row, int T)
     memset(row->metric_mask, 0, n);
 }
 
+/* Where micro-batch `number` of this stream stands: its step of the run, and its first row's index in
+ * the global batch. */
+struct place {
+    int64_t step, first_sample;
+};
+
+static struct place place_of(const struct stream *s, int64_t number)
+{
+    return (struct place){
+        .step = s->first_step + number / s->reads_per_step,
+        .first_sample = s->options.rank * s->rows_per_step +
+                        number % s->reads_per_step * s->options.micro_batch,
+    };
+}
+
 static struct error *fill_slot(const struct stream *s, struct text_rows *rows, struct slot *slot,
                                int64_t number)
 {
     const struct stream_options *const o = &s->options;
-    const int64_t step = s->first_step + number / s->reads_per_step;
-    const int64_t epoch = step / s->steps_per_epoch;
-    const int64_t first = step % s->steps_per_epoch * o->global_batch +
-                          o->rank * s->rows_per_step +
-                          number % s->reads_per_step * o->micro_batch;
+    const struct place place = place_of(s, number);
+    const int64_t epoch = place.step / s->steps_per_epoch;
+    const int64_t first =
+        place.step % s->steps_per_epoch * o->global_batch + place.first_sample;
     slot->row_count = 0;
     for (int b = 0; b < o->micro_batch; b++) {
         const struct row row = row_at(slot, b, o->T);
@@ -331,10 +345,13 @@ struct error *stream_read(struct stream *stream, struct batch *batch, double *wa
         return error_context(e, "reading the %s data", dataset_name(s->options.dataset));
     }
     s->current = slot;
+    const struct place place = place_of(s, s->next);
     *batch = (struct batch){
         .B = s->options.micro_batch,
         .T = s->options.T,
         .rows = slot->row_count,
+        .step = place.step,
+        .first_sample = place.first_sample,
         .tokens = slot->rows.tokens,
         .targets = slot->rows.targets,
         .key_mask = slot->rows.key_mask,

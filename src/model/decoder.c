@@ -4,27 +4,10 @@
  * Attention is causal and nothing before a position depends on what follows, so the cached keys and
  * values are exactly those a pass over the whole sequence would compute.
  */
-#include "base/arena.h"
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct decoder {
-    struct model *model;
-    int rows, capacity, position;
-    size_t row_bytes;            /* of one row in one layer's cache */
-
-    void **cache;                /* L of (rows, 2, NH, capacity, HS) */
-    void **other;                /* the same again, to reorder into */
-    uint8_t *mask;               /* (rows, capacity) on the device */
-    uint8_t *host_mask;          /* the same on the host */
-    int32_t *tokens;             /* (rows) on the device */
-    void *x, *x1, *branch, *qkv, *attended, *hidden;
-    float *logits, *host_logits; /* (rows, V) */
-
-    void *memory, *host_memory;
-};
 
 static void lay_out(struct decoder *d, struct arena *arena, struct arena *host)
 {
@@ -116,45 +99,10 @@ int decoder_position(const struct decoder *decoder)
     return decoder->position;
 }
 
-static void append_layer(struct decoder *d, int l)
+/* Whether later positions may see a token: a mini-GPT's embedding masks zeros, GPT-2's does not. */
+static bool is_seen(const struct model *m, int32_t token)
 {
-    struct model *m = d->model;
-    const struct kernels *k = m->kernels;
-    const struct layer_offsets *o = &m->offsets.layers[l];
-    const float *w = m->weights;
-    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec), F = m->spec.F;
-    const int64_t N = d->rows;
-    const float epsilon = 1e-5f;
-
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = d->qkv, .x = d->x, .weight = model_operand(m, o->qkv), .bias = w + o->qkv_bias,
-        .N = N, .K = C, .M = 3 * NH * HS,
-    });
-    k->attention_decode(m->device, &(struct attention_decode){
-        .out = d->attended, .cache = d->cache[l], .cache_mask = d->mask, .qkv = d->qkv,
-        .B = d->rows, .n = 1, .NH = NH, .HS = HS, .capacity = d->capacity,
-        .position = d->position,
-    });
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = d->branch, .x = d->attended, .weight = model_operand(m, o->out),
-        .bias = w + o->out_bias, .N = N, .K = NH * HS, .M = C,
-    });
-    k->layernorm_forward(m->device, &(struct layernorm_forward){
-        .y = d->x1, .sum = d->x, .x = d->x, .delta = d->branch, .weight = w + o->norm1,
-        .bias = w + o->norm1_bias, .N = N, .C = C, .epsilon = epsilon,
-    });
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = d->hidden, .x = d->x1, .weight = model_operand(m, o->up), .bias = w + o->up_bias,
-        .activation = ACTIVATION_RELU, .N = N, .K = C, .M = F,
-    });
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = d->branch, .x = d->hidden, .weight = model_operand(m, o->down),
-        .bias = w + o->down_bias, .N = N, .K = F, .M = C,
-    });
-    k->layernorm_forward(m->device, &(struct layernorm_forward){
-        .y = d->x, .sum = d->x1, .x = d->x1, .delta = d->branch, .weight = w + o->norm2,
-        .bias = w + o->norm2_bias, .N = N, .C = C, .epsilon = epsilon,
-    });
+    return m->spec.family != MODEL_MINI_GPT || token != 0;
 }
 
 struct error *decoder_append(struct decoder *decoder, const int32_t *tokens, const float **logits)
@@ -165,7 +113,7 @@ struct error *decoder_append(struct decoder *decoder, const int32_t *tokens, con
         BUG("a decoder of %d positions is asked for one more", d->capacity);
     const size_t R = (size_t)d->rows, capacity = (size_t)d->capacity;
     for (size_t r = 0; r < R; r++)
-        d->host_mask[r * capacity + (size_t)d->position] = tokens[r] != 0;
+        d->host_mask[r * capacity + (size_t)d->position] = is_seen(m, tokens[r]);
     device_copy_in(m->device, d->mask, d->host_mask, R * capacity);
     device_copy_in(m->device, d->tokens, tokens, R * sizeof(int32_t));
 
@@ -175,10 +123,12 @@ struct error *decoder_append(struct decoder *decoder, const int32_t *tokens, con
         .B = d->rows, .T = 1, .C = m->spec.C, .first_position = d->position,
     });
     for (int l = 0; l < m->spec.L; l++)
-        append_layer(d, l);
+        m->block->append(d, l);
     m->kernels->logits_forward(m->device, &(struct logits_forward){
-        .logits = d->logits, .x = d->x, .weight = model_operand(m, m->offsets.head),
-        .bias = m->weights + m->offsets.head_bias, .N = d->rows, .C = m->spec.C, .V = m->spec.V,
+        .logits = d->logits, .x = m->block->append_end(d),
+        .weight = model_operand(m, m->offsets.head),
+        .bias = m->offsets.head_bias >= 0 ? m->weights + m->offsets.head_bias : NULL,
+        .transposed = m->offsets.tied, .N = d->rows, .C = m->spec.C, .V = m->spec.V,
     });
     device_copy_out(m->device, d->host_logits, d->logits, R * (size_t)m->spec.V * sizeof(float));
     TRY(device_synchronize(m->device));

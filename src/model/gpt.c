@@ -1,20 +1,13 @@
 /*
- * gpt.c - forward and backward of the mini-GPT, on any table of kernels.
- *
- * Blocks are post-norm, as KerasHub's TransformerDecoder by default:
- *   x1 = norm(x + attention(x)),  x2 = norm(x1 + W2 relu(W1 x1 + b1) + b2);
- * logits = x W + b, with no norm before the head. Source: keras_hub TransformerDecoder and the
- * example "GPT text generation from scratch".
+ * gpt.c - memory, and forward and backward from tokens to gradients, of every family and on any table of
+ * kernels: embedding, the family's blocks, head. The head is a matrix of its own or the token table.
  */
 #include "model/gpt.h"
 
-#include "base/arena.h"
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const float NORM_EPSILON = 1e-5f;
 
 /* ---- memory ---- */
 
@@ -30,6 +23,8 @@ static void lay_out_layer(struct layer_activations *a, const struct model *m, st
     a->x1 = arena_take(arena, N * C * act);
     a->mean1 = arena_take(arena, N * sizeof(float));
     a->rstd1 = arena_take(arena, N * sizeof(float));
+    if (m->block->activation == ACTIVATION_GELU && m->options.training)
+        a->pre = arena_take(arena, N * (size_t)m->spec.F * act);
     a->hidden = arena_take(arena, N * (size_t)m->spec.F * act);
     a->sum2 = arena_take(arena, N * C * act);
     a->x2 = arena_take(arena, N * C * act);
@@ -44,6 +39,8 @@ static void lay_out_activations(struct model *m, struct arena *arena)
     const size_t C = (size_t)m->spec.C, width = (size_t)(m->spec.NH * spec_head_size(&m->spec));
     m->tokens = arena_take(arena, N * sizeof(int32_t));
     m->targets = arena_take(arena, N * sizeof(int32_t));
+    m->first_key = arena_take(arena, N * sizeof(int32_t));
+    m->positions = arena_take(arena, N * sizeof(int32_t));
     m->key_mask = arena_take(arena, N);
     m->loss_mask = arena_take(arena, N);
     m->x0 = arena_take(arena, N * C * act);
@@ -56,6 +53,12 @@ static void lay_out_activations(struct model *m, struct arena *arena)
             m->layers[l] = m->layers[l - 2];
     }
     m->branch = arena_take(arena, N * C * act);
+    if (m->offsets.final_norm >= 0) {
+        m->final_sum = arena_take(arena, N * C * act);
+        m->final_x = arena_take(arena, N * C * act);
+        m->final_mean = arena_take(arena, N * sizeof(float));
+        m->final_rstd = arena_take(arena, N * sizeof(float));
+    }
     m->losses = arena_take(arena, N * sizeof(float));
     m->correct = arena_take(arena, N);
     if (m->options.training) {
@@ -122,6 +125,7 @@ struct error *model_create(struct model **out, struct device *device,
         return error_new(ERROR_MEMORY, "no memory for the model (%zu bytes)", sizeof *m);
     m->device = device;
     m->kernels = kernels;
+    m->block = spec->family == MODEL_GPT2 ? &gpt2_block : &mini_gpt_block;
     m->spec = *spec;
     m->options = *options;
     m->layers = calloc((size_t)spec->L, sizeof *m->layers);
@@ -213,7 +217,7 @@ void model_zero_gradients(struct model *model)
 
 /* ---- forward ---- */
 
-static void load_batch(struct model *m, const struct batch *batch)
+static struct pass load_batch(struct model *m, const struct batch *batch, bool training)
 {
     const size_t N = (size_t)batch->B * (size_t)batch->T;
     if (batch->B > m->options.B || batch->T > m->options.T)
@@ -221,82 +225,55 @@ static void load_batch(struct model *m, const struct batch *batch)
             m->options.T);
     device_copy_in(m->device, m->tokens, batch->tokens, N * sizeof(int32_t));
     device_copy_in(m->device, m->key_mask, batch->key_mask, N);
+    if (batch->first_key)
+        device_copy_in(m->device, m->first_key, batch->first_key, N * sizeof(int32_t));
+    if (batch->positions)
+        device_copy_in(m->device, m->positions, batch->positions, N * sizeof(int32_t));
     if (batch->targets) {
         device_copy_in(m->device, m->targets, batch->targets, N * sizeof(int32_t));
         device_copy_in(m->device, m->loss_mask, batch->loss_mask, N);
     }
+    return (struct pass){
+        .B = batch->B, .T = batch->T, .N = (int64_t)N, .training = training,
+        .first_key = batch->first_key ? m->first_key : NULL,
+        .positions = batch->positions ? m->positions : NULL,
+        .step = batch->step, .first_sample = batch->first_sample,
+    };
 }
 
-static void forward_layer(struct model *m, int l, const void *x, int B, int T)
+static struct dropout embedding_dropout(const struct model *m, const struct pass *pass)
 {
-    const struct kernels *k = m->kernels;
-    const struct layer_offsets *o = &m->offsets.layers[l];
-    const struct layer_activations *a = &m->layers[l];
-    const float *w = m->weights;
-    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec), F = m->spec.F;
-    const int64_t N = (int64_t)B * T;
-
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = a->qkv, .x = x, .weight = model_operand(m, o->qkv), .bias = w + o->qkv_bias,
-        .N = N, .K = C, .M = 3 * NH * HS,
-    });
-    k->attention_forward(m->device, &(struct attention_forward){
-        .out = a->attended, .lse = a->lse, .qkv = a->qkv, .key_mask = m->key_mask,
-        .B = B, .T = T, .NH = NH, .HS = HS,
-    });
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = m->branch, .x = a->attended, .weight = model_operand(m, o->out),
-        .bias = w + o->out_bias, .N = N, .K = NH * HS, .M = C,
-    });
-    k->layernorm_forward(m->device, &(struct layernorm_forward){
-        .y = a->x1, .sum = a->sum1, .mean = a->mean1, .rstd = a->rstd1, .x = x,
-        .delta = m->branch, .weight = w + o->norm1, .bias = w + o->norm1_bias,
-        .N = N, .C = C, .epsilon = NORM_EPSILON,
-    });
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = a->hidden, .x = a->x1, .weight = model_operand(m, o->up), .bias = w + o->up_bias,
-        .activation = ACTIVATION_RELU, .N = N, .K = C, .M = F,
-    });
-    k->linear_forward(m->device, &(struct linear_forward){
-        .y = m->branch, .x = a->hidden, .weight = model_operand(m, o->down),
-        .bias = w + o->down_bias, .N = N, .K = F, .M = C,
-    });
-    k->layernorm_forward(m->device, &(struct layernorm_forward){
-        .y = a->x2, .sum = a->sum2, .mean = a->mean2, .rstd = a->rstd2, .x = a->x1,
-        .delta = m->branch, .weight = w + o->norm2, .bias = w + o->norm2_bias,
-        .N = N, .C = C, .epsilon = NORM_EPSILON,
-    });
+    return m->block->embedding_dropout ? pass_dropout(m, pass, 0, DROPOUT_EMBEDDING)
+                                       : (struct dropout){0};
 }
 
 /* Up to what the head reads: (N, C). */
-static const void *forward(struct model *m, const struct batch *batch)
+static const void *forward(struct model *m, const struct pass *pass)
 {
-    load_batch(m, batch);
     m->kernels->embed_forward(m->device, &(struct embed_forward){
         .x = m->x0, .tokens = m->tokens, .token_table = m->weights + m->offsets.token,
-        .position_table = m->weights + m->offsets.position,
-        .B = batch->B, .T = batch->T, .C = m->spec.C,
+        .position_table = m->weights + m->offsets.position, .positions = pass->positions,
+        .B = pass->B, .T = pass->T, .C = m->spec.C, .dropout = embedding_dropout(m, pass),
     });
-    const void *x = m->x0;
-    for (int l = 0; l < m->spec.L; l++) {
-        forward_layer(m, l, x, batch->B, batch->T);
-        x = m->layers[l].x2;
-    }
-    return x;
+    for (int l = 0; l < m->spec.L; l++)
+        m->block->forward(m, pass, l);
+    return m->block->forward_end(m, pass);
 }
 
-/* The head: losses, and with `training` its gradients and m->dx. */
-static void classify(struct model *m, const void *x, int64_t N, bool training)
+/* The head: losses, and in training its gradients and m->dx. */
+static void classify(struct model *m, const struct pass *pass, const void *x)
 {
+    const struct model_offsets *o = &m->offsets;
+    const bool bias = o->head_bias >= 0;
     m->kernels->classifier(m->device, &(struct classifier){
         .losses = m->losses, .correct = m->correct,
-        .dx = training ? m->dx : NULL,
-        .dweight = training ? m->gradients + m->offsets.head : NULL,
-        .dbias = training ? m->gradients + m->offsets.head_bias : NULL,
-        .x = x, .weight = model_operand(m, m->offsets.head),
-        .bias = m->weights + m->offsets.head_bias,
-        .targets = m->targets, .mask = m->loss_mask,
-        .N = N, .C = m->spec.C, .V = m->spec.V,
+        .dx = pass->training ? m->dx : NULL,
+        .dweight = pass->training ? m->gradients + o->head : NULL,
+        .dbias = pass->training && bias ? m->gradients + o->head_bias : NULL,
+        .x = x, .weight = model_operand(m, o->head),
+        .bias = bias ? m->weights + o->head_bias : NULL,
+        .targets = m->targets, .mask = m->loss_mask, .transposed = o->tied,
+        .N = pass->N, .C = m->spec.C, .V = m->spec.V,
     });
 }
 
@@ -323,22 +300,24 @@ static struct error *add_sums(struct model *m, const struct batch *batch, struct
 struct error *model_evaluate(struct model *model, const struct batch *batch,
                              struct loss_sums *sums)
 {
-    const void *x = forward(model, batch);
-    classify(model, x, (int64_t)batch->B * batch->T, false);
+    const struct pass pass = load_batch(model, batch, false);
+    classify(model, &pass, forward(model, &pass));
     return add_sums(model, batch, sums);
 }
 
 struct error *model_logits(struct model *model, const struct batch *batch, float *logits)
 {
-    const int64_t N = (int64_t)batch->B * batch->T;
+    const struct pass pass = load_batch(model, batch, false);
+    const struct model_offsets *o = &model->offsets;
+    const int64_t N = pass.N;
     const size_t bytes = (size_t)N * (size_t)model->spec.V * sizeof(float);
     void *memory;
     TRY(device_allocate(model->device, &memory, bytes, "logits"));
-    const void *x = forward(model, batch);
+    const void *x = forward(model, &pass);
     model->kernels->logits_forward(model->device, &(struct logits_forward){
-        .logits = memory, .x = x, .weight = model_operand(model, model->offsets.head),
-        .bias = model->weights + model->offsets.head_bias,
-        .N = N, .C = model->spec.C, .V = model->spec.V,
+        .logits = memory, .x = x, .weight = model_operand(model, o->head),
+        .bias = o->head_bias >= 0 ? model->weights + o->head_bias : NULL,
+        .transposed = o->tied, .N = N, .C = model->spec.C, .V = model->spec.V,
     });
     device_copy_out(model->device, logits, memory, bytes);
     struct error *e = device_synchronize(model->device);
@@ -347,53 +326,6 @@ struct error *model_logits(struct model *model, const struct batch *batch, float
 }
 
 /* ---- backward ---- */
-
-/*
- * m->dx holds the gradient of the layer's output; so does m->dbranch, as a second summand, where
- * `has_branch`. After it both hold that of the layer's input.
- */
-static void backward_layer(struct model *m, int l, const void *x, bool has_branch, int B, int T)
-{
-    const struct kernels *k = m->kernels;
-    const struct layer_offsets *o = &m->offsets.layers[l];
-    const struct layer_activations *a = &m->layers[l];
-    const float *w = m->weights;
-    float *g = m->gradients;
-    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec), F = m->spec.F;
-    const int64_t N = (int64_t)B * T;
-
-    k->layernorm_backward(m->device, &(struct layernorm_backward){
-        .dsum = m->dx, .dweight = g + o->norm2, .dbias = g + o->norm2_bias, .dy = m->dx,
-        .dy_more = has_branch ? m->dbranch : NULL, .sum = a->sum2, .mean = a->mean2,
-        .rstd = a->rstd2, .weight = w + o->norm2, .N = N, .C = C,
-    });
-    k->linear_backward(m->device, &(struct linear_backward){
-        .dx = m->dhidden, .dweight = g + o->down, .dbias = g + o->down_bias, .dy = m->dx,
-        .x = a->hidden, .weight = model_operand(m, o->down), .x_activation = ACTIVATION_RELU,
-        .N = N, .K = F, .M = C,
-    });
-    k->linear_backward(m->device, &(struct linear_backward){
-        .dx = m->dbranch, .dweight = g + o->up, .dbias = g + o->up_bias, .dy = m->dhidden,
-        .x = a->x1, .weight = model_operand(m, o->up), .N = N, .K = C, .M = F,
-    });
-    k->layernorm_backward(m->device, &(struct layernorm_backward){
-        .dsum = m->dx, .dweight = g + o->norm1, .dbias = g + o->norm1_bias, .dy = m->dx,
-        .dy_more = m->dbranch, .sum = a->sum1, .mean = a->mean1, .rstd = a->rstd1,
-        .weight = w + o->norm1, .N = N, .C = C,
-    });
-    k->linear_backward(m->device, &(struct linear_backward){
-        .dx = m->dattended, .dweight = g + o->out, .dbias = g + o->out_bias, .dy = m->dx,
-        .x = a->attended, .weight = model_operand(m, o->out), .N = N, .K = NH * HS, .M = C,
-    });
-    k->attention_backward(m->device, &(struct attention_backward){
-        .dqkv = m->dqkv, .dout = m->dattended, .out = a->attended, .lse = a->lse, .qkv = a->qkv,
-        .key_mask = m->key_mask, .B = B, .T = T, .NH = NH, .HS = HS,
-    });
-    k->linear_backward(m->device, &(struct linear_backward){
-        .dx = m->dbranch, .dweight = g + o->qkv, .dbias = g + o->qkv_bias, .dy = m->dqkv, .x = x,
-        .weight = model_operand(m, o->qkv), .N = N, .K = C, .M = 3 * NH * HS,
-    });
-}
 
 static void tell_ready(model_ready *ready, void *self, int64_t first)
 {
@@ -407,23 +339,24 @@ struct error *model_train(struct model *model, const struct batch *batch, struct
     struct model *m = model;
     if (!m->gradients)
         BUG("a model without gradients is trained");
-    const int64_t N = (int64_t)batch->B * batch->T;
-
-    const void *x = forward(m, batch);
-    classify(m, x, N, true);
-    tell_ready(ready, self, m->n_squares + m->offsets.head);
-
+    const struct pass pass = load_batch(m, batch, true);
+    classify(m, &pass, forward(m, &pass));
+    if (!m->offsets.tied)
+        tell_ready(ready, self, m->n_squares + m->offsets.head);
+    m->block->backward_end(m, &pass);
+    if (m->offsets.final_norm >= 0)
+        tell_ready(ready, self, m->n_squares + m->offsets.final_norm);
     for (int l = m->spec.L - 1; l >= 0; l--) {
-        const void *input = l > 0 ? m->layers[l - 1].x2 : m->x0;
-        backward_layer(m, l, input, l < m->spec.L - 1, batch->B, batch->T);
+        m->block->backward(m, &pass, l);
         tell_ready(ready, self, m->n_squares + m->offsets.layers[l].qkv);
     }
     m->kernels->embed_backward(m->device, &(struct embed_backward){
         .dtoken_table = m->gradients + m->offsets.token,
         .dposition_table = m->gradients + m->offsets.position,
-        .dtoken_squares = m->token_squares,
-        .dx = m->dx, .dx_more = m->spec.L > 0 ? m->dbranch : NULL, .tokens = m->tokens,
-        .B = batch->B, .T = batch->T, .C = m->spec.C,
+        .dtoken_squares = m->token_squares, .dx = m->dx,
+        .dx_more = m->block->input_gradient_in_two ? m->dbranch : NULL, .tokens = m->tokens,
+        .positions = pass.positions, .B = pass.B, .T = pass.T, .C = m->spec.C,
+        .dropout = embedding_dropout(m, &pass),
     });
     tell_ready(ready, self, 0);
     return add_sums(m, batch, sums);

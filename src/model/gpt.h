@@ -27,7 +27,9 @@ struct loss_sums {
 struct model_options {
     int B, T;            /* the largest batch of model_train and model_evaluate */
     bool training;       /* gradients and what backward needs */
-    bool token_squares;  /* also squares of the token embedding's gradients, by occurrence */
+    bool token_squares;  /* also squares of the token embedding's gradients, by occurrence; not of a
+                          * family whose head is tied to it */
+    uint64_t seed;       /* of dropout */
 };
 
 /* All memory is allocated here, on `device`. Weights are zero until set. */
@@ -55,8 +57,8 @@ void model_weights_changed(struct model *model);
 typedef void model_ready(void *self, int64_t first);
 
 void model_zero_gradients(struct model *model);
-/* Forward and backward of one micro-batch: adds to gradients and to `sums` (host; complete when the
- * function returns). `ready` may be NULL (not the last micro-batch of a step). */
+/* Forward and backward of one micro-batch, with spec.dropout drawn from (seed, batch->step, sample):
+ * adds to gradients and to `sums` (host; complete when the function returns). `ready` may be NULL (not the last micro-batch of a step). */
 MUST_USE struct error *model_train(struct model *model, const struct batch *batch,
                                    struct loss_sums *sums, model_ready *ready, void *self);
 /* Forward only; adds to `sums`. */

@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* -1 where there is no such parameter. */
+static int64_t offset_if_any(const struct parameters *parameters, const char *name)
+{
+    const struct parameter *t = parameters_find(parameters, name);
+    return t ? t->offset : -1;
+}
+
 static int64_t offset_of(const struct parameters *parameters, const char *name)
 {
     const struct parameter *t = parameters_find(parameters, name);
@@ -41,11 +48,16 @@ struct error *model_offsets_find(struct model_offsets *out, const struct paramet
             .norm2_bias = layer_offset(parameters, l, "ffn_norm/beta"),
         };
     }
+    const int64_t token = offset_of(parameters, "token_embedding");
+    const int64_t head = offset_if_any(parameters, "head/kernel");
     *out = (struct model_offsets){
-        .token = offset_of(parameters, "token_embedding"),
+        .token = token,
         .position = offset_of(parameters, "position_embedding"),
-        .head = offset_of(parameters, "head/kernel"),
-        .head_bias = offset_of(parameters, "head/bias"),
+        .head = head >= 0 ? head : token,
+        .head_bias = offset_if_any(parameters, "head/bias"),
+        .tied = head < 0,
+        .final_norm = offset_if_any(parameters, "final_norm/gamma"),
+        .final_norm_bias = offset_if_any(parameters, "final_norm/beta"),
         .layers = layers,
     };
     return NULL;

@@ -1,5 +1,5 @@
 /*
- * layers.h - where a mini-GPT's parameters stand, by layer; for src/model only.
+ * layers.h - where a model's parameters stand, by layer; for src/model only.
  *
  * A view resolves names once, so that forward, backward and decoding read fields.
  */
@@ -16,7 +16,10 @@ struct layer_offsets {
 };
 
 struct model_offsets {
-    int64_t token, position, head, head_bias;
+    int64_t token, position;
+    int64_t head, head_bias;    /* of a tied head: the token table's, and -1 as there is no bias */
+    bool tied;
+    int64_t final_norm, final_norm_bias;    /* -1 where the family has none */
     struct layer_offsets *layers;    /* L of them */
 };
 
