@@ -63,8 +63,10 @@ static struct error *apply_override(struct config *config, const char *argument)
     return config_set(config, key, equals + 1, where);
 }
 
-static struct error *load(struct config **out, const char *yaml, size_t bytes, const char *name,
-                          const char *const *overrides, int override_count)
+/* Defaults, the preset's values (NULL: none), the file, the command line. */
+static struct error *read_layers(struct config **out, const struct config_preset *preset,
+                                 const char *yaml, size_t bytes, const char *name,
+                                 const char *const *overrides, int override_count)
 {
     struct error *e;
     struct config *c = calloc(1, sizeof *c);
@@ -72,19 +74,47 @@ static struct error *load(struct config **out, const char *yaml, size_t bytes, c
         return error_new(ERROR_MEMORY, "no memory for the configuration (%zu bytes)", sizeof *c);
     if ((e = config_set_defaults(c, config_keys, config_key_count)))
         goto fail;
+    for (int i = 0; preset && i < CONFIG_PRESET_VALUES && preset->values[i]; i++)
+        if ((e = apply_override(c, preset->values[i])))
+            goto fail;
     if (yaml && (e = config_read_yaml(c, yaml, bytes, name)))
         goto fail;
     for (int i = 0; i < override_count; i++)
         if ((e = apply_override(c, overrides[i])))
             goto fail;
-    if ((e = config_check(c)))
-        goto fail;
     *out = c;
     return NULL;
 
 fail:
     config_destroy(c);
     return e;
+}
+
+static const struct config_preset *find_preset(const char *name)
+{
+    for (int i = 0; i < config_preset_count; i++)
+        if (!strcmp(config_presets[i].name, name))
+            return &config_presets[i];
+    return NULL;
+}
+
+/* The preset is itself a key of the file or the command line, which override what it sets: so these are
+ * read once to learn its name, and again over its values. */
+static struct error *load(struct config **out, const char *yaml, size_t bytes, const char *name,
+                          const char *const *overrides, int override_count)
+{
+    struct config *c;
+    TRY(read_layers(&c, NULL, yaml, bytes, name, overrides, override_count));
+    const struct config_preset *preset = find_preset(c->model.preset);
+    config_destroy(c);
+    TRY(read_layers(&c, preset, yaml, bytes, name, overrides, override_count));
+    struct error *e = config_check(c);
+    if (e) {
+        config_destroy(c);
+        return e;
+    }
+    *out = c;
+    return NULL;
 }
 
 struct error *config_parse(struct config **out, const char *yaml, const char *name,
@@ -153,6 +183,10 @@ struct error *config_check(const struct config *config)
         return error_new(ERROR_USAGE, "model.heads is %lld with model.channels %lld; a head needs a "
                          "channel at least", (long long)c->model.heads,
                          (long long)c->model.channels);
+    if (!strcmp(c->model.family, "gpt2") && !strcmp(c->optimizer.token_moment, "by_occurrence"))
+        return error_new(ERROR_USAGE, "optimizer.token_moment is by_occurrence, but the token "
+                         "embedding of model.family gpt2 is also its head, whose gradient has no "
+                         "occurrences; set it to dense");
     if (positions < T)
         return error_new(ERROR_USAGE, "model.max_positions is %lld, less than data.sequence_length "
                          "%lld; raise it, or set it to 0", (long long)positions, (long long)T);

@@ -49,9 +49,11 @@ struct config {
         bool allow_changed_data;  /* resume although the training data differs */
     } run;
     struct {
-        char *family;             /* mini-gpt */
+        char *preset;             /* mini_gpt, gpt2_base_en, ...: what the other keys begin as */
+        char *family;             /* mini-gpt, gpt2 */
         int64_t vocabulary_size, channels, heads, feed_forward, layers;
         int64_t max_positions;    /* rows of the position table; 0: data.sequence_length */
+        double dropout;
     } model;
     struct {
         char *kind;               /* wordpiece */
@@ -117,7 +119,7 @@ struct config {
     } comm;
 };
 
-/* Defaults, then the YAML file (`path` may be NULL: none), then `overrides` ("--section.key=value",
+/* Defaults, those of model.preset among them, then the YAML file (`path` may be NULL: none), then `overrides` ("--section.key=value",
  * with or without the dashes) in order; then checks of ranges and of what single keys can decide. */
 MUST_USE struct error *config_load(struct config **out, const char *path,
                                    const char *const *overrides, int override_count);

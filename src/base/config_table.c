@@ -16,14 +16,34 @@
 #define LIST(name, field, otherwise, help)                                                         \
     {name, CONFIG_LIST, otherwise, NO_RANGE, NULL, help, AT(field)}
 
+/* The sizes of KerasHub's presets and of its example, which are the keys' own defaults. */
+#define GPT2(channels, heads, feed_forward, layers)                                                \
+    {                                                                                              \
+        "model.family=gpt2", "model.vocabulary_size=50257", "model.channels=" channels,            \
+        "model.heads=" heads, "model.feed_forward=" feed_forward, "model.layers=" layers,          \
+        "model.max_positions=1024", "model.dropout=0.1"                                            \
+    }
+const struct config_preset config_presets[] = {
+    {"mini_gpt", {NULL}},
+    {"gpt2_base_en", GPT2("768", "12", "3072", "12")},
+    {"gpt2_medium_en", GPT2("1024", "16", "4096", "24")},
+    {"gpt2_large_en", GPT2("1280", "20", "5120", "36")},
+    {"gpt2_extra_large_en", GPT2("1600", "25", "6400", "48")},
+};
+const int config_preset_count = sizeof config_presets / sizeof config_presets[0];
+
 const struct config_key config_keys[] = {
     STRING("run.folder", run.folder, "runs/mini-gpt", "where checkpoints and logs of the run go"),
     INT("run.seed", run.seed, "1", 0, 9e15, "initial weights and the order of samples follow from it"),
     BOOL("run.allow_changed_data", run.allow_changed_data, "false",
          "resume although the training data is not what it was"),
 
-    CHOICE("model.family", model.family, "mini-gpt", "mini-gpt",
-           "architecture: post-norm ReLU decoder blocks, a head of its own"),
+    CHOICE("model.preset", model.preset, "mini_gpt",
+           "mini_gpt|gpt2_base_en|gpt2_medium_en|gpt2_large_en|gpt2_extra_large_en",
+           "sets the other keys of this section, unless they are given; the weights start at random"),
+    CHOICE("model.family", model.family, "mini-gpt", "mini-gpt|gpt2",
+           "mini-gpt: post-norm ReLU blocks, a head of its own; gpt2: pre-norm GELU blocks, a final norm, "
+           "the head tied to the token embedding"),
     INT("model.vocabulary_size", model.vocabulary_size, "5000", 4, 1 << 24,
         "V: rows of the embedding; at least the tokenizer's entries"),
     INT("model.channels", model.channels, "256", 1, 1 << 16, "C: width of the hidden states"),
@@ -33,6 +53,8 @@ const struct config_key config_keys[] = {
     INT("model.layers", model.layers, "2", 1, 1 << 10, "decoder blocks"),
     INT("model.max_positions", model.max_positions, "0", 0, 1 << 20,
         "rows of the position table; 0: data.sequence_length"),
+    DOUBLE("model.dropout", model.dropout, "0", 0, 0.99,
+           "rate in training: of the branches, the attention probabilities, and GPT-2's embedding"),
 
     CHOICE("tokenizer.kind", tokenizer.kind, "wordpiece", "wordpiece", "how text becomes tokens"),
     STRING("tokenizer.vocabulary", tokenizer.vocabulary, "",

@@ -18,6 +18,15 @@ struct config_key {
     size_t offset;              /* in struct config, or in struct config_sample */
 };
 
+/* A named model: "key=value" for each key of the section model that it sets. */
+enum { CONFIG_PRESET_VALUES = 8 };
+struct config_preset {
+    const char *name;
+    const char *values[CONFIG_PRESET_VALUES];    /* the rest NULL */
+};
+
+extern const struct config_preset config_presets[];
+extern const int config_preset_count;
 extern const struct config_key config_keys[];
 extern const int config_key_count;
 extern const struct config_key config_sample_keys[];

@@ -303,12 +303,15 @@ static struct error *plan_steps(struct job *j)
 
 static struct model_spec wanted_spec(const struct config *c)
 {
+    enum model_family family = MODEL_MINI_GPT;
+    if (!spec_family_find(&family, c->model.family))
+        BUG("model.family is %s", c->model.family);
     return (struct model_spec){
-        .family = MODEL_MINI_GPT, .V = (int)c->model.vocabulary_size,
+        .family = family, .V = (int)c->model.vocabulary_size,
         .positions = (int)(c->model.max_positions > 0 ? c->model.max_positions
                                                        : c->data.sequence_length),
         .C = (int)c->model.channels, .NH = (int)c->model.heads, .F = (int)c->model.feed_forward,
-        .L = (int)c->model.layers,
+        .L = (int)c->model.layers, .dropout = (float)c->model.dropout,
     };
 }
 
@@ -331,7 +334,8 @@ static struct error *make_model(struct job *j)
     TRY(kernels_for(&j->kernels, j->device, type));
     TRY(model_create(&j->model, j->device, j->kernels, &spec, &(struct model_options){
         .B = j->micro_batch, .T = (int)c->data.sequence_length, .training = true,
-        .token_squares = !strcmp(c->optimizer.token_moment, "by_occurrence")}));
+        .token_squares = !strcmp(c->optimizer.token_moment, "by_occurrence"),
+        .seed = (uint64_t)c->run.seed}));
     TRY(optimizer_create(&j->optimizer, j->device, j->kernels, j->model,
                          &(struct optimizer_options){
         .beta1 = c->optimizer.beta1, .beta2 = c->optimizer.beta2, .epsilon = c->optimizer.epsilon,

@@ -29,6 +29,40 @@ static void test_defaults_are_the_examples(void **state)
     config_destroy(c);
 }
 
+static void test_a_preset_sets_sizes_that_keys_override(void **state)
+{
+    (void)state;
+    struct config *c = parse("model:\n  layers: 3\n  preset: gpt2_medium_en\n");
+    assert_string_equal(c->model.family, "gpt2");
+    assert_int_equal(c->model.vocabulary_size, 50257);
+    assert_int_equal(c->model.channels, 1024);
+    assert_int_equal(c->model.heads, 16);
+    assert_int_equal(c->model.feed_forward, 4096);
+    assert_int_equal(c->model.layers, 3);
+    assert_int_equal(c->model.max_positions, 1024);
+    assert_true(c->model.dropout > 0.0999 && c->model.dropout < 0.1001);
+
+    char *yaml;    /* the printed one says all and is read back to the same */
+    struct config *again;
+    assert_ok(config_print(c, &yaml));
+    config_destroy(c);
+    const char *const overrides[] = {"--model.dropout=0"};
+    assert_ok(config_parse(&again, yaml, "printed", overrides, 1));
+    assert_int_equal(again->model.layers, 3);
+    assert_int_equal(again->model.channels, 1024);
+    assert_true(again->model.dropout <= 0);
+    config_destroy(again);
+    free(yaml);
+
+    const char *const other[] = {"model.preset=gpt2_base_en"};
+    assert_ok(config_parse(&c, "model:\n  preset: gpt2_large_en\n", "test.yaml", other, 1));
+    assert_int_equal(c->model.layers, 12);
+    config_destroy(c);
+    assert_refused("model:\n  preset: gpt3\n", "gpt2_extra_large_en");
+    assert_refused("model:\n  preset: gpt2_base_en\noptimizer:\n  token_moment: by_occurrence\n",
+                   "set it to dense");
+}
+
 static void test_yaml_sets_values_lists_and_samples(void **state)
 {
     (void)state;
@@ -136,6 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults_are_the_examples),
+        cmocka_unit_test(test_a_preset_sets_sizes_that_keys_override),
         cmocka_unit_test(test_yaml_sets_values_lists_and_samples),
         cmocka_unit_test(test_overrides_win_over_the_file),
         cmocka_unit_test(test_printed_configuration_reads_back_the_same),
