@@ -19,6 +19,7 @@ enum {
     ROWS = VECTOR_BYTES == 64 ? 8 : 4,    /* of a register block; ROWS * 2 vectors of sums */
     COLUMNS = 2 * LANES,
     PADDING = 32,                         /* a multiple of ROWS and COLUMNS */
+    AHEAD = 8,                            /* rows fetched before they are packed */
 };
 
 static inline int64_t padded(int64_t n)
@@ -84,15 +85,27 @@ static struct head lay_out(float *scratch, int64_t T, int64_t HS)
     return h;
 }
 
+/* A head's rows lie far apart, which the processor's own prefetching does not see through: without
+ * this, packing took 3 % of a bf16 step, most of it waiting for memory. */
+static inline void prefetch_row(enum dtype act, const void *from, int64_t start, int64_t n)
+{
+    const int64_t element = act == DTYPE_F32 ? 4 : 2, line = 64;
+    const char *row = (const char *)from + start * element;
+    for (int64_t at = 0; at < n * element; at += line)
+        __builtin_prefetch(row + at);
+}
+
 /* Rows of a head out of a (B, T, stride) tensor into (Tp, HSp), times `scale`, zeros around. */
 static void pack(enum dtype act, float *to, const void *from, int64_t start, int64_t stride,
                  const struct head *h, float scale)
 {
     for (int64_t t = 0; t < h->T; t++) {
         float *row = to + t * h->HSp;
-        const float *x = read_row(act, from, start + t * stride, h->HS, row);
+        if (t + AHEAD < h->T)
+            prefetch_row(act, from, start + (t + AHEAD) * stride, h->HS);
+        load_act(act, row, from, start + t * stride, h->HS);
         for (int64_t i = 0; i < h->HS; i++)
-            row[i] = x[i] * scale;
+            row[i] *= scale;
         for (int64_t i = h->HS; i < h->HSp; i++)
             row[i] = 0;
     }
