@@ -215,6 +215,11 @@ int buckets_count(const struct buckets *buckets)
     return buckets->n;
 }
 
+size_t buckets_extra_bytes(const struct buckets *buckets)
+{
+    return buckets->has_thread ? (size_t)buckets->count * sizeof(float) : 0;
+}
+
 void buckets_ready(struct buckets *buckets, int64_t first)
 {
     if (!buckets->has_thread)

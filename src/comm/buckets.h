@@ -29,6 +29,9 @@ MUST_USE struct error *buckets_create(struct buckets **out, struct comm *comm, f
                                       int64_t count, size_t bucket_bytes);
 void buckets_destroy(struct buckets *buckets);
 int buckets_count(const struct buckets *buckets);
+/* What summing takes of host memory beside the gradients, for the memory plan: Open MPI's nonblocking
+ * sum keeps a copy of every bucket under way. */
+size_t buckets_extra_bytes(const struct buckets *buckets);
 
 /* Local, returns at once. Elements [first, end of buffer) are final on this rank; begins every bucket
  * that lies wholly in it and has not begun. */

@@ -25,6 +25,7 @@ struct comm {
     MPI_Comm control, gradients;
     int rank, world_size, local_rank, local_size;
     char host[MPI_MAX_PROCESSOR_NAME + 1];
+    uint64_t *hashes;    /* (world_size): what comm_check_equal gathers, between steps */
     bool agreed;    /* the error on its way to main is the same on every rank */
 };
 
@@ -66,6 +67,8 @@ struct error *comm_open(struct comm **out)
         e = mpi_check(MPI_Comm_dup(MPI_COMM_WORLD, &c->gradients), "MPI_Comm_dup");
     if (!e)
         e = find_places(c);
+    if (!e && !(c->hashes = calloc((size_t)c->world_size, sizeof *c->hashes)))
+        e = error_new(ERROR_MEMORY, "no memory for the hashes of %d ranks", c->world_size);
     if (e) {
         comm_close(c);
         return error_context(e, "starting MPI");
@@ -83,6 +86,7 @@ void comm_close(struct comm *comm)
     if (comm->control != MPI_COMM_NULL)
         MPI_Comm_free(&comm->control);
     MPI_Finalize();
+    free(comm->hashes);
     free(comm);
 }
 
@@ -175,9 +179,7 @@ static uint64_t majority(const uint64_t *hashes, int n)
 struct error *comm_check_equal(struct comm *comm, const char *what, uint64_t hash)
 {
     const int n = comm->world_size;
-    uint64_t *hashes = malloc((size_t)n * sizeof *hashes);
-    if (!hashes)
-        return error_new(ERROR_MEMORY, "no memory for %d hashes", n);
+    uint64_t *const hashes = comm->hashes;
     struct error *e = comm_all_gather(comm, &hash, hashes, sizeof hash);
     if (!e) {
         const uint64_t most = majority(hashes, n);
@@ -199,7 +201,6 @@ struct error *comm_check_equal(struct comm *comm, const char *what, uint64_t has
             comm->agreed = true;
         }
     }
-    free(hashes);
     return e;
 }
 

@@ -443,6 +443,16 @@ static struct error *open_stages(struct job *j)
     return comm_agree(j->comm, add_callbacks(j));
 }
 
+static void tell_memory(const struct job *j)
+{
+    const double before = (double)j->resident_before;
+    const double model = (double)device_allocated_bytes(j->device);
+    const double summing = (double)buckets_extra_bytes(j->buckets);
+    log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB to sum "
+             "gradients over ranks, %.1f MB there before", 1e-6 * (before + model + summing),
+             1e-6 * model, 1e-6 * summing, 1e-6 * before);
+}
+
 static void tell_plan(const struct job *j)
 {
     if (j->is_rank_0)
@@ -453,9 +463,7 @@ static void tell_plan(const struct job *j)
     log_info("model  %lld parameters; %lld steps an epoch, %lld in all",
              (long long)model_parameters(j->model)->count, (long long)j->steps_per_epoch,
              (long long)j->last_step);
-    log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB there "
-             "before", 1e-6 * (double)(j->resident_before + device_allocated_bytes(j->device)),
-             1e-6 * (double)device_allocated_bytes(j->device), 1e-6 * (double)j->resident_before);
+    tell_memory(j);
     if (j->resumed)
         log_info("resuming  after step %lld (epoch %.2f)", (long long)j->progress.step,
                  (double)j->progress.step / (double)j->steps_per_epoch);
