@@ -1,6 +1,8 @@
 /* h5.c - HDF5 behind errors that name file and object. */
 #include "formats/h5.h"
 
+#include "formats/h5_types.h"
+
 #include <hdf5.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -154,6 +156,15 @@ struct error *h5_write_floats(struct h5_file *file, const char *path, const int6
                        offset);
 }
 
+struct error *h5_write_elements(struct h5_file *file, const char *path, const int64_t *shape,
+                                int dimensions, enum element_type type, const void *packed)
+{
+    const hid_t id = h5_element_type(type);
+    struct error *e = write_array(file, path, shape, dimensions, id, id, packed, NULL);
+    H5Tclose(id);
+    return e;
+}
+
 struct error *h5_write_doubles(struct h5_file *file, const char *path, const int64_t *shape,
                                int dimensions, const double *data)
 {
@@ -222,6 +233,16 @@ struct error *h5_set_text(struct h5_file *file, const char *path, const char *na
 {
     const hid_t type = text_type(*text ? strlen(text) : 1);
     struct error *e = set_attribute(file, path, name, type, type, text);
+    H5Tclose(type);
+    return e;
+}
+
+struct error *h5_set_string(struct h5_file *file, const char *path, const char *name,
+                            const char *text)
+{
+    const hid_t type = text_type(H5T_VARIABLE);
+    H5Tset_strpad(type, H5T_STR_NULLTERM);
+    struct error *e = set_attribute(file, path, name, type, type, &text);
     H5Tclose(type);
     return e;
 }

@@ -8,6 +8,7 @@
 #define GALLEY_FORMATS_H5_H
 
 #include "base/error.h"
+#include "formats/elements.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,6 +26,10 @@ const char *h5_path(const struct h5_file *file);
 /* Paths are absolute; groups on the way are made. `*offset` is where the bytes begin in the file. */
 MUST_USE struct error *h5_write_floats(struct h5_file *file, const char *path, const int64_t *shape,
                                        int dimensions, const float *data, uint64_t *offset);
+/* Packed elements of any of our types; bfloat16, which HDF5 does not know, as opaque pairs of bytes. */
+MUST_USE struct error *h5_write_elements(struct h5_file *file, const char *path,
+                                         const int64_t *shape, int dimensions,
+                                         enum element_type type, const void *packed);
 MUST_USE struct error *h5_write_doubles(struct h5_file *file, const char *path,
                                         const int64_t *shape, int dimensions, const double *data);
 /* A scalar UTF-8 string of exactly `bytes` bytes (at least 1). */
@@ -39,6 +44,9 @@ MUST_USE struct error *h5_set_double(struct h5_file *file, const char *path, con
                                      double value);
 MUST_USE struct error *h5_set_text(struct h5_file *file, const char *path, const char *name,
                                    const char *text);
+/* The same as a string of variable length, as h5py writes one. */
+MUST_USE struct error *h5_set_string(struct h5_file *file, const char *path, const char *name,
+                                     const char *text);
 
 /* Arrays must have exactly the expected shape. */
 MUST_USE struct error *h5_read_floats(struct h5_file *file, const char *path, const int64_t *shape,
