@@ -1,0 +1,226 @@
+/* stream.cpp - orders work by streams and events; records it where a stream is captured. */
+#include "stream.h"
+
+#include "fault.h"
+
+#include <algorithm>
+
+namespace simgpu {
+
+namespace {
+
+struct registry {
+    std::mutex lock;
+    std::set<const CUstream_st *> streams;
+    std::set<const CUevent_st *> events;
+    std::set<capture *> captures;
+    int made = 0;
+};
+
+registry &r = *new registry;
+
+/* The sinks of the graph: nodes nobody comes after. */
+std::set<int> last_nodes(const CUgraph_st &graph)
+{
+    std::set<int> last;
+    for (int i = 0; i < (int)graph.nodes.size(); i++) {
+        for (const int before : graph.nodes[(size_t)i].after)
+            last.erase(before);
+        last.insert(i);
+    }
+    return last;
+}
+
+void join_capture(CUstream_st *stream, capture *capture, const std::set<int> &nodes)
+{
+    stream->capture = capture;
+    stream->tail.insert(nodes.begin(), nodes.end());
+    capture->streams.insert(stream);
+}
+
+}    // namespace
+
+std::unique_lock<std::mutex> stream_lock()
+{
+    return std::unique_lock<std::mutex>(r.lock);
+}
+
+CUstream_st *stream_create()
+{
+    CUstream_st *const stream = new CUstream_st{++r.made, nullptr, nullptr, {}};
+    r.streams.insert(stream);
+    return stream;
+}
+
+void stream_destroy(CUstream_st *stream)
+{
+    r.streams.erase(stream);
+    delete stream;
+}
+
+void stream_check(const CUstream_st *stream, const char *call)
+{
+    if (!stream)
+        fault("%s on the default stream, which waits for, and holds up, all others", call);
+    if (!r.streams.count(stream))
+        fault("%s on a stream that does not exist, or no longer", call);
+}
+
+CUevent_st *event_create(bool timed)
+{
+    CUevent_st *const event = new CUevent_st{timed, false, nullptr, nullptr, {}};
+    r.events.insert(event);
+    return event;
+}
+
+void event_destroy(CUevent_st *event)
+{
+    r.events.erase(event);
+    delete event;
+}
+
+void event_check(const CUevent_st *event, const char *call)
+{
+    if (!r.events.count(event))
+        fault("%s with an event that does not exist, or no longer", call);
+}
+
+void stream_queue(CUstream_st *stream, work work)
+{
+    if (!stream->capture) {
+        stream->last = device_queue(std::move(work), {stream->last}, stream->number);
+        return;
+    }
+    std::vector<node> &nodes = stream->capture->graph->nodes;
+    nodes.push_back({std::move(work), stream->number, stream->tail});
+    stream->tail = {(int)nodes.size() - 1};
+}
+
+cudaError_t stream_record(CUstream_st *stream, CUevent_st *event)
+{
+    event->was_recorded = true;
+    event->capture = stream->capture;
+    if (stream->capture) {
+        event->nodes = stream->tail;
+        return cudaSuccess;
+    }
+    event->recorded = device_queue({"record of an event", {}, {}, {}}, {stream->last}, stream->number);
+    stream->last = event->recorded;
+    return cudaSuccess;
+}
+
+cudaError_t stream_wait_event(CUstream_st *stream, CUevent_st *event)
+{
+    if (!event->was_recorded)
+        return cudaSuccess;
+    if (!event->capture) {
+        if (stream->capture) {
+            stream->capture->broken = true;
+            return cudaErrorStreamCaptureIsolation;
+        }
+        stream->last = device_queue({"wait for an event", {}, {}, {}}, {stream->last, event->recorded},
+                                    stream->number);
+        return cudaSuccess;
+    }
+    if (!capture_is_live(event->capture))
+        return cudaErrorInvalidValue;
+    if (stream->capture && stream->capture != event->capture) {
+        stream->capture->broken = event->capture->broken = true;
+        return cudaErrorStreamCaptureMerge;
+    }
+    join_capture(stream, event->capture, event->nodes);
+    return cudaSuccess;
+}
+
+bool capture_is_live(const capture *capture)
+{
+    return r.captures.count(const_cast<simgpu::capture *>(capture)) > 0;
+}
+
+cudaError_t capture_forbids(const CUstream_st *stream)
+{
+    if (stream && stream->capture) {
+        stream->capture->broken = true;
+        return cudaErrorStreamCaptureUnsupported;
+    }
+    for (capture *c : r.captures) {
+        const bool hit = c->mode == cudaStreamCaptureModeGlobal ||
+                         (c->mode == cudaStreamCaptureModeThreadLocal &&
+                          c->thread == std::this_thread::get_id());
+        if (hit) {
+            c->broken = true;
+            return cudaErrorStreamCaptureUnsupported;
+        }
+    }
+    return cudaSuccess;
+}
+
+cudaError_t capture_begin(CUstream_st *stream, cudaStreamCaptureMode mode)
+{
+    if (stream->capture)
+        return cudaErrorIllegalState;
+    capture *const c = new capture{new CUgraph_st, stream, {}, mode, std::this_thread::get_id()};
+    r.captures.insert(c);
+    join_capture(stream, c, {});
+    return cudaSuccess;
+}
+
+cudaError_t capture_end(CUstream_st *stream, CUgraph_st **graph)
+{
+    capture *const c = stream->capture;
+    *graph = nullptr;
+    if (!c)
+        return cudaErrorIllegalState;
+    if (c->origin != stream)
+        return cudaErrorStreamCaptureUnmatched;
+
+    cudaError_t status = cudaSuccess;
+    const std::set<int> last = last_nodes(*c->graph);
+    if (c->broken)
+        status = cudaErrorStreamCaptureInvalidated;
+    else if (!std::includes(stream->tail.begin(), stream->tail.end(), last.begin(), last.end()))
+        status = cudaErrorStreamCaptureUnjoined;
+    else if (c->mode != cudaStreamCaptureModeRelaxed && c->thread != std::this_thread::get_id())
+        status = cudaErrorStreamCaptureWrongThread;
+
+    for (CUstream_st *s : c->streams) {
+        s->capture = nullptr;
+        s->tail.clear();
+    }
+    r.captures.erase(c);
+    if (status == cudaSuccess)
+        *graph = c->graph;
+    else
+        delete c->graph;
+    delete c;
+    return status;
+}
+
+void graph_launch(const CUgraph_st &graph, CUstream_st *stream)
+{
+    std::vector<task_ref> tasks;
+    for (const node &n : graph.nodes) {
+        std::vector<task_ref> after;
+        for (const int before : n.after)
+            after.push_back(tasks[(size_t)before]);
+        if (after.empty())
+            after.push_back(stream->last);
+        tasks.push_back(device_queue(n.what, after, n.stream));
+    }
+    std::vector<task_ref> ends = {stream->last};
+    for (const int i : last_nodes(graph))
+        ends.push_back(tasks[(size_t)i]);
+    stream->last = device_queue({"end of a graph", {}, {}, {}}, ends, stream->number);
+}
+
+bool graph_same_shape(const CUgraph_st &from, const CUgraph_st &to)
+{
+    if (from.nodes.size() != to.nodes.size())
+        return false;
+    for (size_t i = 0; i < from.nodes.size(); i++)
+        if (from.nodes[i].what.name != to.nodes[i].what.name || from.nodes[i].after != to.nodes[i].after)
+            return false;
+    return true;
+}
+
+}    // namespace simgpu
