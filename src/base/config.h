@@ -64,6 +64,7 @@ struct config {
     struct {
         struct config_list train, validation;    /* paths and globs */
         char *field;              /* of .jsonl and .json, the one that holds the text */
+        struct config_list weights;    /* numbers, one an input of train; empty: all alike */
         int64_t sequence_length;
         int64_t min_bytes;
         bool shuffle;

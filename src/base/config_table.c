@@ -70,6 +70,8 @@ const struct config_key config_keys[] = {
     LIST("data.validation", data.validation, "", "validation text; empty: no validation"),
     STRING("data.field", data.field, "text",
            "of .jsonl and .json files: the field with the text, a string or a list of them to join"),
+    LIST("data.weights", data.weights, "",
+         "shares in which the inputs of data.train are blended, one an input; empty: by their sizes"),
     INT("data.sequence_length", data.sequence_length, "128", 2, 1 << 20, "T: tokens in one sample"),
     INT("data.min_bytes", data.min_bytes, "513", 1, 1 << 30, "shorter lines are left out"),
     BOOL("data.shuffle", data.shuffle, "true", "a new order of samples every epoch"),

@@ -1,6 +1,7 @@
 /* evaluate.c - the verb `galley evaluate`: loss, perplexity and accuracy on text. */
 #include "base/config.h"
 #include "cli/verbs.h"
+#include "data/corpus.h"
 #include "train/evaluation.h"
 #include "train/inference.h"
 
@@ -127,7 +128,7 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
 {
     struct request r;
     struct inference inference = {0};
-    struct dataset *dataset = NULL;
+    struct corpus *corpus = NULL;
     struct evaluation result;
     TRY(parse(&r, argc, argv));
     TRY(cli_open_comm(cli));
@@ -135,19 +136,21 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
     /* What is wrong with an input is wrong on every rank: they agree, and one tells. */
     struct error *e = comm_agree(cli->comm, open_model(&inference, &r, cli->comm));
     if (!e)
-        e = comm_agree(cli->comm, dataset_open(&dataset, &(struct dataset_options){
-            .inputs = r.inputs, .input_count = r.input_count, .field = r.field,
-            .min_bytes = r.min_bytes,
-            .temporary_folder = cli->temporary_folder, .name = "evaluation",
-            .show_progress = comm_rank(cli->comm) == 0}));
+        e = comm_agree(cli->comm, corpus_open(&corpus, &(struct corpus_options){
+            .data = {
+                .inputs = r.inputs, .input_count = r.input_count, .field = r.field,
+                .min_bytes = r.min_bytes, .temporary_folder = cli->temporary_folder,
+                .name = "evaluation", .show_progress = comm_rank(cli->comm) == 0,
+            },
+            .tokenizer = inference.tokenizer}));
     if (!e)
         e = evaluate_dataset(&(struct evaluation_options){
-            .comm = cli->comm, .model = inference.model, .dataset = dataset,
-            .tokenizer = inference.tokenizer, .T = (int)r.length, .micro_batch = (int)r.batch,
-            .threads = 1, .prefetch = 4}, &result);
+            .comm = cli->comm, .model = inference.model, .data = corpus_blend(corpus),
+            .T = (int)r.length, .micro_batch = (int)r.batch, .threads = 1, .prefetch = 4},
+            &result);
     if (!e && comm_rank(cli->comm) == 0)
         print_result(&r, &inference, &result);
-    dataset_close(dataset);
+    corpus_close(corpus);
     inference_close(&inference);
     free(r.trained_field);
     return e;

@@ -13,6 +13,8 @@
  * tokenizing one. A Feistel network that walks its cycles would be faster, and weakest where n is
  * small.
  *
+ * Of what is read in blocks see order.h; each stage is a permutation of this kind.
+ *
  * The order is part of a run: change anything here and no older run can resume. A test holds values.
  */
 #include "data/order.h"
@@ -40,25 +42,70 @@ static int rounds_for(uint64_t n)
     return rounds > LEAST_ROUNDS ? rounds : LEAST_ROUNDS;
 }
 
+/* Where one round sends x; it is its own inverse. */
+static uint64_t swap(uint64_t key, int round, uint64_t n, uint64_t x)
+{
+    /* Two numbers a round from one counter: which pairs, and which of them swap. */
+    const uint64_t counter = key + 2 * (uint64_t)round * GOLDEN;
+    const uint64_t sum = mix(counter) % n;    /* its bias, n / 2^64, is nothing */
+    const uint64_t partner = sum >= x ? sum - x : sum + n - x;
+    const uint64_t pair = x > partner ? x : partner;
+    return mix(mix(counter + GOLDEN) ^ pair) >> 63 ? partner : x;
+}
+
+/* Where a keyed permutation of [0, n) sends x. */
+static uint64_t permute(uint64_t key, uint64_t n, uint64_t x)
+{
+    const int rounds = rounds_for(n);
+    for (int round = 0; round < rounds; round++)
+        x = swap(key, round, n, x);
+    return x;
+}
+
+/* The inverse: what it sends to x. */
+static uint64_t permute_back(uint64_t key, uint64_t n, uint64_t x)
+{
+    for (int round = rounds_for(n) - 1; round >= 0; round--)
+        x = swap(key, round, n, x);
+    return x;
+}
+
+/*
+ * Blocks of S samples, the last perhaps short, in windows of ORDER_WINDOW blocks. The short one stands
+ * last in whichever window it comes to, and the windows behind that one begin as many positions earlier
+ * as it is short.
+ */
+static uint64_t permute_blocks(uint64_t key, uint64_t samples, uint64_t S, uint64_t p)
+{
+    const uint64_t blocks = (samples + S - 1) / S, window = ORDER_WINDOW * S;
+    const uint64_t missing = blocks * S - samples;
+    const uint64_t short_at = permute_back(key, blocks, blocks - 1);
+    const uint64_t short_window = short_at / ORDER_WINDOW;
+
+    uint64_t w = p / window;
+    if (w >= short_window && p + missing >= (short_window + 1) * window)
+        w = (p + missing) / window;
+    const uint64_t start = w * window - (w > short_window ? missing : 0);
+    const uint64_t first = w * ORDER_WINDOW;
+    const uint64_t last = blocks - first < ORDER_WINDOW ? blocks - 1 : first + ORDER_WINDOW - 1;
+    const uint64_t count = (last - first + 1) * S - (w == short_window ? missing : 0);
+
+    const uint64_t window_key = mix(key ^ mix(w + GOLDEN));
+    const uint64_t i = permute(window_key, count, p - start);
+    uint64_t place = first + i / S;
+    if (w == short_window)
+        place = place == last ? short_at : place == short_at ? last : place;
+    return permute(key, blocks, place) * S + i % S;
+}
+
 int64_t order_sample(const struct order *order, int64_t epoch, int64_t position)
 {
     if (position < 0 || position >= order->samples)
         BUG("position %lld of %lld samples", (long long)position, (long long)order->samples);
     if (!order->shuffle)
         return position;
-
-    const uint64_t n = (uint64_t)order->samples;
+    const uint64_t n = (uint64_t)order->samples, p = (uint64_t)position;
     const uint64_t key = mix(mix(order->seed + GOLDEN) + (uint64_t)epoch * GOLDEN);
-    const int rounds = rounds_for(n);
-    uint64_t x = (uint64_t)position;
-    for (int round = 0; round < rounds; round++) {
-        /* Two numbers a round from one counter: which pairs, and which of them swap. */
-        const uint64_t counter = key + 2 * (uint64_t)round * GOLDEN;
-        const uint64_t sum = mix(counter) % n;    /* its bias, n / 2^64, is nothing */
-        const uint64_t partner = sum >= x ? sum - x : sum + n - x;
-        const uint64_t pair = x > partner ? x : partner;
-        if (mix(mix(counter + GOLDEN) ^ pair) >> 63)
-            x = partner;
-    }
-    return (int64_t)x;
+    return (int64_t)(order->block > 1 ? permute_blocks(key, n, (uint64_t)order->block, p)
+                                      : permute(key, n, p));
 }

@@ -1,8 +1,14 @@
 /*
  * order.h - which sample stands at position p of epoch e: a keyed permutation, no array needed.
  *
- * A pure function of (sample count, seed, epoch, position), so that every rank, any number of ranks,
- * and a resumed run agree without talking.
+ * A pure function of (sample count, block, seed, epoch, position), so that every rank, any number of
+ * ranks, and a resumed run agree without talking.
+ *
+ * Where samples are best read in blocks that stand together (block > 1), the order is shuffled in two
+ * stages: the blocks of all samples, and then the samples of ORDER_WINDOW blocks in a row of that
+ * order among each other. So at any time reading touches ORDER_WINDOW blocks, and each of them whole
+ * before it is left; and a sample's neighbours come from all over the data: of two in a row one pair
+ * in ORDER_WINDOW is of the same block.
  */
 #ifndef GALLEY_DATA_ORDER_H
 #define GALLEY_DATA_ORDER_H
@@ -10,9 +16,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { ORDER_WINDOW = 256 };    /* blocks */
+
 struct order {
     uint64_t seed;
     int64_t samples;
+    int64_t block;   /* samples that stand together, from sample 0 on; 0 or 1: each is alone */
     bool shuffle;    /* false: position p is sample p */
 };
 

@@ -1,5 +1,5 @@
 /*
- * stream.c - a dataset as prefetched micro-batches for one rank.
+ * stream.c - samples as prefetched micro-batches for one rank.
  *
  * Micro-batches are numbered from 0 at the place where the stream was opened. Threads claim the next
  * number each and fill slot number % slot_count, without the lock; the consumer takes them in order
@@ -7,14 +7,12 @@
  * when the micro-batch slot_count before it was given back; so memory is bounded, and what is read
  * depends on nothing but the number.
  *
- * Where the samples come from is known to text_rows alone, made once for each thread: another kind of
- * source needs its own such filler and nothing here.
+ * What the samples are is known to their sources alone (samples.h); each thread has a reader of each.
  */
 #include "data/stream.h"
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "data/text_rows.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -23,7 +21,7 @@
 
 struct slot {
     struct row rows;       /* its arrays, (B, T) */
-    int64_t *samples;      /* (B) behind each row, or -1 */
+    int64_t *samples;      /* (B) number of the one in each row, or -1 */
     int row_count;         /* rows with a sample; the others are padding */
     int64_t ready;         /* number of the micro-batch in it; -1: none, or being filled */
     struct error *error;   /* why there is none, if ready */
@@ -31,13 +29,16 @@ struct slot {
 
 struct worker {
     struct stream *stream;
-    struct text_rows *rows;
+    void *readers[BLEND_SOURCES];
     pthread_t thread;
 };
 
 struct stream {
     /* Fixed while threads run. */
     struct stream_options options;
+    const char *name;          /* of the data, for errors */
+    int64_t samples;           /* of an epoch */
+    bool has_first_key, has_positions;
     int64_t steps_per_epoch;
     int64_t first_step;        /* of all epochs, counted from the start of epoch 0 */
     int64_t reads_per_step;
@@ -62,7 +63,7 @@ struct stream {
 
 int64_t stream_steps_per_epoch(const struct stream_options *options)
 {
-    const int64_t samples = dataset_samples(options->dataset), G = options->global_batch;
+    const int64_t samples = blend_samples(options->blend), G = options->global_batch;
     return options->drop_last ? samples / G : (samples + G - 1) / G;
 }
 
@@ -78,6 +79,8 @@ static struct row row_at(const struct slot *slot, int b, int T)
         .key_mask = slot->rows.key_mask + at,
         .loss_mask = slot->rows.loss_mask + at,
         .metric_mask = slot->rows.metric_mask + at,
+        .first_key = slot->rows.first_key ? slot->rows.first_key + at : NULL,
+        .positions = slot->rows.positions ? slot->rows.positions + at : NULL,
     };
 }
 
@@ -89,6 +92,10 @@ static void fill_padding(const struct row *row, int T)
     memset(row->key_mask, 0, n);
     memset(row->loss_mask, 0, n);
     memset(row->metric_mask, 0, n);
+    if (row->first_key)
+        memset(row->first_key, 0, n * sizeof *row->first_key);
+    if (row->positions)
+        memset(row->positions, 0, n * sizeof *row->positions);
 }
 
 /* Where micro-batch `number` of this stream stands: its step of the run, and its first row's index in
@@ -106,7 +113,7 @@ static struct place place_of(const struct stream *s, int64_t number)
     };
 }
 
-static struct error *fill_slot(const struct stream *s, struct text_rows *rows, struct slot *slot,
+static struct error *fill_slot(const struct stream *s, struct worker *worker, struct slot *slot,
                                int64_t number)
 {
     const struct stream_options *const o = &s->options;
@@ -118,14 +125,16 @@ static struct error *fill_slot(const struct stream *s, struct text_rows *rows, s
     for (int b = 0; b < o->micro_batch; b++) {
         const struct row row = row_at(slot, b, o->T);
         const int64_t position = first + b;
-        if (position >= o->order.samples) {
+        if (position >= s->samples) {
             slot->samples[b] = -1;
             fill_padding(&row, o->T);
             continue;
         }
-        slot->samples[b] = order_sample(&o->order, epoch, position);
+        const struct blend_place at = blend_at(o->blend, epoch, position);
+        slot->samples[b] = at.number;
         slot->row_count = b + 1;
-        TRY(text_rows_fill(rows, slot->samples[b], &row));
+        TRY(o->blend->sources[at.source].operations->read(worker->readers[at.source], at.sample,
+                                                          &row));
     }
     return NULL;
 }
@@ -151,7 +160,7 @@ static void *run_worker(void *argument)
     int64_t number;
     while (!e && claim(s, &number)) {
         struct slot *const slot = &s->slots[number % s->slot_count];
-        e = fill_slot(s, w->rows, slot, number);
+        e = fill_slot(s, w, slot, number);
         pthread_mutex_lock(&s->mutex);
         slot->error = e;
         slot->ready = number;
@@ -165,13 +174,9 @@ static void *run_worker(void *argument)
 
 static struct error *check_options(const struct stream_options *o)
 {
-    const char *const name = dataset_name(o->dataset);
     if (o->T < 1 || o->global_batch < 1 || o->micro_batch < 1 || o->world_size < 1 ||
         o->rank < 0 || o->rank >= o->world_size || o->threads < 1 || o->epochs < 0)
         BUG("stream options out of range");
-    if (o->order.samples != dataset_samples(o->dataset))
-        BUG("an order of %lld samples for %lld", (long long)o->order.samples,
-            (long long)dataset_samples(o->dataset));
     if (o->global_batch % o->world_size || o->global_batch / o->world_size % o->micro_batch)
         return error_new(ERROR_USAGE, "a global batch of %d samples cannot be cut into %d ranks and "
                          "micro-batches of %d", o->global_batch, o->world_size, o->micro_batch);
@@ -179,8 +184,9 @@ static struct error *check_options(const struct stream_options *o)
         return error_new(ERROR_USAGE, "data.prefetch is %d, expected at least 2", o->prefetch);
     if (!stream_steps_per_epoch(o))
         return error_new(ERROR_USAGE, "the %s data has %lld samples, fewer than one global batch of "
-                         "%d, and data.drop_last leaves out short ones", name,
-                         (long long)o->order.samples, o->global_batch);
+                         "%d, and data.drop_last leaves out short ones",
+                         o->blend->sources[0].name, (long long)blend_samples(o->blend),
+                         o->global_batch);
     return NULL;
 }
 
@@ -195,6 +201,8 @@ static void place_slots(struct stream *s, struct arena *arena)
                 .key_mask = arena_take(arena, n),
                 .loss_mask = arena_take(arena, n),
                 .metric_mask = arena_take(arena, n),
+                .first_key = s->has_first_key ? arena_take(arena, n * sizeof(int32_t)) : NULL,
+                .positions = s->has_positions ? arena_take(arena, n * sizeof(int32_t)) : NULL,
             },
             .samples = arena_take(arena, B * sizeof(int64_t)),
             .ready = -1,
@@ -219,17 +227,25 @@ static struct error *allocate_slots(struct stream *s)
     return NULL;
 }
 
-static struct error *start_workers(struct stream *s)
+static struct error *make_workers(struct stream *s)
 {
     const int count = s->options.threads;
+    const struct blend *const blend = s->options.blend;
     s->workers = calloc((size_t)count, sizeof *s->workers);
     if (!s->workers)
         return error_new(ERROR_MEMORY, "no memory for %d data threads", count);
     for (int i = 0; i < count; i++) {
         s->workers[i].stream = s;
-        TRY(text_rows_create(&s->workers[i].rows, s->options.dataset, s->options.tokenizer,
-                             s->options.T));
+        for (int k = 0; k < blend->count; k++)
+            TRY(blend->sources[k].operations->open_reader(&s->workers[i].readers[k],
+                                                          blend->sources[k].self, s->options.T));
     }
+    return NULL;
+}
+
+static struct error *start_workers(struct stream *s)
+{
+    const int count = s->options.threads;
 
     /* Signals asked of the process are for the main thread, whose waiting they shall interrupt. */
     sigset_t all, before;
@@ -255,11 +271,17 @@ struct error *stream_open(struct stream **out, const struct stream_options *opti
     struct stream *s = calloc(1, sizeof *s);
     if (!s)
         return error_new(ERROR_MEMORY, "no memory for the stream of %s data",
-                         dataset_name(options->dataset));
+                         options->blend->sources[0].name);
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->filled, NULL);
     pthread_cond_init(&s->freed, NULL);
     s->options = *options;
+    s->name = options->blend->sources[0].name;
+    s->samples = blend_samples(options->blend);
+    for (int k = 0; k < options->blend->count; k++) {
+        s->has_first_key |= options->blend->sources[k].has_first_key;
+        s->has_positions |= options->blend->sources[k].has_positions;
+    }
     s->steps_per_epoch = stream_steps_per_epoch(options);
     s->first_step = epoch * s->steps_per_epoch + step;
     s->rows_per_step = options->global_batch / options->world_size;
@@ -268,7 +290,7 @@ struct error *stream_open(struct stream **out, const struct stream_options *opti
     s->reads = options->epochs == 0 ? INT64_MAX : steps > 0 ? steps * s->reads_per_step : 0;
 
     struct error *e;
-    if ((e = allocate_slots(s)) || (e = start_workers(s))) {
+    if ((e = allocate_slots(s)) || (e = make_workers(s)) || (e = start_workers(s))) {
         stream_close(s);
         return e;
     }
@@ -289,7 +311,8 @@ void stream_close(struct stream *stream)
         pthread_join(s->workers[i].thread, NULL);
 
     for (int i = 0; s->workers && i < s->options.threads; i++)
-        text_rows_destroy(s->workers[i].rows);
+        for (int k = 0; k < s->options.blend->count; k++)
+            s->options.blend->sources[k].operations->close_reader(s->workers[i].readers[k]);
     for (int i = 0; s->slots && i < s->slot_count; i++)
         error_destroy(s->slots[i].error);
     pthread_cond_destroy(&s->freed);
@@ -332,7 +355,7 @@ struct error *stream_read(struct stream *stream, struct batch *batch, double *wa
     *waited_s = 0;
     if (s->failed)
         return error_new(ERROR_INPUT, "the stream of %s data ended with an error before",
-                         dataset_name(s->options.dataset));
+                         s->name);
     struct slot *const slot = next_slot(s, waited_s);
     if (!slot) {
         *batch = (struct batch){.B = s->options.micro_batch, .T = s->options.T, .rows = -1};
@@ -342,7 +365,7 @@ struct error *stream_read(struct stream *stream, struct batch *batch, double *wa
         struct error *const e = slot->error;    /* its thread has ended, the slot is ours */
         slot->error = NULL;
         s->failed = true;
-        return error_context(e, "reading the %s data", dataset_name(s->options.dataset));
+        return error_context(e, "reading the %s data", s->name);
     }
     s->current = slot;
     const struct place place = place_of(s, s->next);
@@ -357,6 +380,8 @@ struct error *stream_read(struct stream *stream, struct batch *batch, double *wa
         .key_mask = slot->rows.key_mask,
         .loss_mask = slot->rows.loss_mask,
         .metric_mask = slot->rows.metric_mask,
+        .first_key = slot->rows.first_key,
+        .positions = slot->rows.positions,
     };
     return NULL;
 }

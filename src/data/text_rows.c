@@ -1,10 +1,10 @@
-/* text_rows.c - one line of text as one row of a batch. */
+/* text_rows.c - lines of text as samples: one line a row. */
 #include "data/text_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct text_rows {
+struct text_reader {
     const struct dataset *dataset;
     struct encoder *encoder;
     char *scratch;
@@ -12,15 +12,26 @@ struct text_rows {
     int T;
 };
 
-struct error *text_rows_create(struct text_rows **out, const struct dataset *dataset,
-                               const struct tokenizer *tokenizer, int T)
+static void close_reader(void *self)
 {
+    struct text_reader *const r = self;
+    if (!r)
+        return;
+    encoder_destroy(r->encoder);
+    free(r->scratch);
+    free(r);
+}
+
+static struct error *open_reader(void **out, const void *self, int T)
+{
+    const struct text_rows *const rows = self;
+    const struct dataset *const dataset = rows->dataset;
     struct error *e;
-    struct text_rows *r = calloc(1, sizeof *r);
+    struct text_reader *r = calloc(1, sizeof *r);
     if (!r)
         return error_new(ERROR_MEMORY, "no memory to tokenize the %s data", dataset_name(dataset));
     r->dataset = dataset;
-    r->start_id = tokenizer_start_id(tokenizer);
+    r->start_id = tokenizer_start_id(rows->tokenizer);
     r->T = T;
     if (r->start_id < 0) {
         e = error_new(ERROR_INPUT, "the vocabulary has no start token [BOS], with which every "
@@ -33,40 +44,43 @@ struct error *text_rows_create(struct text_rows **out, const struct dataset *dat
                       dataset_name(dataset), dataset_scratch_bytes(dataset));
         goto fail;
     }
-    if ((e = encoder_create(&r->encoder, tokenizer)))
+    if ((e = encoder_create(&r->encoder, rows->tokenizer)))
         goto fail;
     *out = r;
     return NULL;
 
 fail:
-    text_rows_destroy(r);
+    close_reader(r);
     return e;
 }
 
-void text_rows_destroy(struct text_rows *rows)
+static struct error *read_sample(void *self, int64_t sample, const struct row *row)
 {
-    if (!rows)
-        return;
-    encoder_destroy(rows->encoder);
-    free(rows->scratch);
-    free(rows);
-}
-
-struct error *text_rows_fill(struct text_rows *rows, int64_t sample, const struct row *row)
-{
+    struct text_reader *const r = self;
     const char *text;
     size_t bytes;
     int count = 0;
-    TRY(dataset_sample(rows->dataset, sample, rows->scratch, &text, &bytes));
-    TRY(encoder_encode(rows->encoder, text, bytes, row->targets, rows->T, &count));
+    TRY(dataset_sample(r->dataset, sample, r->scratch, &text, &bytes));
+    TRY(encoder_encode(r->encoder, text, bytes, row->targets, r->T, &count));
 
-    const size_t T = (size_t)rows->T, ids = (size_t)count;
+    const size_t T = (size_t)r->T, ids = (size_t)count;
     memset(row->targets + ids, 0, (T - ids) * sizeof *row->targets);
-    row->tokens[0] = rows->start_id;
+    row->tokens[0] = r->start_id;
     memcpy(row->tokens + 1, row->targets, (T - 1) * sizeof *row->tokens);
     for (size_t t = 0; t < T; t++) {
         row->key_mask[t] = row->loss_mask[t] = row->tokens[t] != 0;
         row->metric_mask[t] = row->targets[t] != 0;
     }
     return NULL;
+}
+
+struct samples text_rows_samples(const struct text_rows *rows)
+{
+    static const struct samples_operations operations = {
+        .open_reader = open_reader, .read = read_sample, .close_reader = close_reader,
+    };
+    return (struct samples){
+        .operations = &operations, .self = rows, .name = dataset_name(rows->dataset),
+        .count = dataset_samples(rows->dataset), .block = 1,
+    };
 }

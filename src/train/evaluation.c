@@ -31,9 +31,7 @@ struct error *evaluate_dataset(const struct evaluation_options *options,
     struct loss_sums sums = {0};
     double samples = 0;
     struct error *e = stream_open(&stream, &(struct stream_options){
-        .dataset = options->dataset, .tokenizer = options->tokenizer,
-        .order = {.samples = dataset_samples(options->dataset)},
-        .T = options->T, .global_batch = options->micro_batch * world_size,
+        .blend = options->data, .T = options->T, .global_batch = options->micro_batch * world_size,
         .micro_batch = options->micro_batch, .rank = comm_rank(options->comm),
         .world_size = world_size, .threads = options->threads, .prefetch = options->prefetch,
         .epochs = 1,

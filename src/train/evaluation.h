@@ -8,15 +8,13 @@
 #define GALLEY_TRAIN_EVALUATION_H
 
 #include "comm/comm.h"
-#include "data/dataset.h"
+#include "data/blend.h"
 #include "model/gpt.h"
-#include "text/tokenizer.h"
 
 struct evaluation_options {
     struct comm *comm;
     struct model *model;
-    const struct dataset *dataset;
-    const struct tokenizer *tokenizer;
+    const struct blend *data;
     int T;
     int micro_batch;           /* rows at a time on this rank; at most the model's B */
     int threads, prefetch;     /* as in stream.h */

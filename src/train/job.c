@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "data/corpus.h"
 #include "data/vocabulary.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
@@ -33,7 +34,7 @@ struct job {
     struct history history;
 
     struct tokenizer *tokenizer;
-    struct dataset *train, *validation;   /* validation may be NULL */
+    struct corpus *train, *validation;    /* validation may be NULL */
     size_t resident_before;               /* bytes, before what follows is allocated */
     struct device *device;
     const struct kernels *kernels;
@@ -211,39 +212,47 @@ done:
 
 /* ---- the data ---- */
 
-static struct error *open_dataset(struct job *j, struct dataset **out, const char *name,
-                                  const struct config_list *inputs)
+static struct error *open_corpus(struct job *j, struct corpus **out, const char *name,
+                                 const struct config_list *inputs)
 {
+    const struct config *c = j->config;
+    const bool training = inputs == &c->data.train;
     char cache[4400];
     snprintf(cache, sizeof cache, "%s/cache", j->config->run.folder);
-    return dataset_open(out, &(struct dataset_options){
-        .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
-        .field = j->config->data.field, .min_bytes = j->config->data.min_bytes, .cache_folder = cache,
-        .cache_read_only = !j->is_rank_0, .name = name, .show_progress = j->is_rank_0});
+    return corpus_open(out, &(struct corpus_options){
+        .data = {
+            .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
+            .field = c->data.field, .min_bytes = c->data.min_bytes, .cache_folder = cache,
+            .cache_read_only = !j->is_rank_0, .name = name, .show_progress = j->is_rank_0,
+        },
+        .weights = (const char *const *)c->data.weights.items,
+        .weight_count = training ? c->data.weights.count : 0,
+        .tokenizer = j->tokenizer, .seed = (uint64_t)c->run.seed,
+        .shuffle = training && c->data.shuffle});
 }
 
-static struct error *open_datasets(struct job *j)
+static struct error *open_corpora(struct job *j)
 {
-    TRY(open_dataset(j, &j->train, "training", &j->config->data.train));
+    TRY(open_corpus(j, &j->train, "training", &j->config->data.train));
     if (has_validation(j))
-        TRY(open_dataset(j, &j->validation, "validation", &j->config->data.validation));
+        TRY(open_corpus(j, &j->validation, "validation", &j->config->data.validation));
     return NULL;
 }
 
 static struct error *check_data(struct job *j)
 {
     const struct config *c = j->config;
-    const int64_t samples = dataset_samples(j->train);
+    const int64_t samples = corpus_samples(j->train);
     if (samples < c->train.global_batch)
         return error_new(ERROR_INPUT, "the training text has %lld samples, fewer than one global "
                          "batch of %lld; lower train.global_batch or data.min_bytes, or give more "
                          "text", (long long)samples, (long long)c->train.global_batch);
     if (j->resumed && !c->run.allow_changed_data &&
-        j->progress.train_fingerprint != dataset_fingerprint(j->train))
+        j->progress.train_fingerprint != corpus_fingerprint(j->train))
         return error_new(ERROR_INPUT, "the training text is not what the run in %s was trained on "
                          "(fingerprint %016llx, expected %016llx); restore it, choose another "
                          "run.folder, or set run.allow_changed_data", c->run.folder,
-                         (unsigned long long)dataset_fingerprint(j->train),
+                         (unsigned long long)corpus_fingerprint(j->train),
                          (unsigned long long)j->progress.train_fingerprint);
     return NULL;
 }
@@ -254,13 +263,13 @@ static struct error *open_data(struct job *j)
     if (j->config->data.train.count == 0)
         return error_new(ERROR_USAGE, "data.train is empty; give text files or globs in the "
                          "configuration or as --data.train=FILE");
-    TRY(comm_agree(j->comm, j->is_rank_0 ? open_datasets(j) : NULL));
-    TRY(comm_agree(j->comm, j->is_rank_0 ? NULL : open_datasets(j)));
-    TRY(comm_check_equal(j->comm, "the training text", dataset_fingerprint(j->train)));
+    TRY(comm_agree(j->comm, j->is_rank_0 ? open_corpora(j) : NULL));
+    TRY(comm_agree(j->comm, j->is_rank_0 ? NULL : open_corpora(j)));
+    TRY(comm_check_equal(j->comm, "the training text", corpus_fingerprint(j->train)));
     TRY(check_data(j));
     log_info("data  %lld samples to train on, %lld to validate",
-             (long long)dataset_samples(j->train),
-             (long long)(j->validation ? dataset_samples(j->validation) : 0));
+             (long long)corpus_samples(j->train),
+             (long long)(j->validation ? corpus_samples(j->validation) : 0));
     return NULL;
 }
 
@@ -268,10 +277,8 @@ static struct stream_options stream_options(const struct job *j)
 {
     const struct config *c = j->config;
     return (struct stream_options){
-        .dataset = j->train, .tokenizer = j->tokenizer,
-        .order = {.seed = (uint64_t)c->run.seed, .samples = dataset_samples(j->train),
-                  .shuffle = c->data.shuffle},
-        .T = (int)c->data.sequence_length, .global_batch = (int)c->train.global_batch,
+        .blend = corpus_blend(j->train), .T = (int)c->data.sequence_length,
+        .global_batch = (int)c->train.global_batch,
         .micro_batch = j->micro_batch, .rank = comm_rank(j->comm),
         .world_size = comm_world_size(j->comm), .threads = (int)c->data.threads,
         .prefetch = (int)c->data.prefetch, .drop_last = c->data.drop_last,
@@ -393,7 +400,7 @@ static struct error *add_validation(struct job *j)
         cadence_of(&j->config->validation.when, j->config->validation.at_start);
     return validation_callback(&j->callbacks[j->callback_count++], &when,
                                &(struct evaluation_options){
-        .comm = j->comm, .model = j->model, .dataset = j->validation, .tokenizer = j->tokenizer,
+        .comm = j->comm, .model = j->model, .data = corpus_blend(j->validation),
         .T = (int)j->config->data.sequence_length, .micro_batch = j->micro_batch,
         .threads = (int)j->config->data.threads, .prefetch = (int)j->config->data.prefetch},
                                &j->history, j->folder);
@@ -423,7 +430,7 @@ static struct error *add_callbacks(struct job *j)
         .when = saving, .stop_on_error = !strcmp(c->checkpoint.on_error, "stop"),
         .saver = j->saver, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
         .config_yaml = j->config_yaml, .history = &j->history,
-        .train_fingerprint = dataset_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
+        .train_fingerprint = corpus_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
         .world_size = comm_world_size(j->comm),
         .resumed_step = j->resumed ? j->progress.step : -1});
 }
@@ -502,8 +509,8 @@ void job_close(struct job *job)
     optimizer_destroy(job->optimizer);
     model_destroy(job->model);
     device_close(job->device);
-    dataset_close(job->validation);
-    dataset_close(job->train);
+    corpus_close(job->validation);
+    corpus_close(job->train);
     tokenizer_destroy(job->tokenizer);
     checkpoint_close(job->file);
     run_folder_close(job->folder);

@@ -8,7 +8,9 @@
  */
 #include "base/clock.h"
 #include "data/source.h"
+#include "data/order.h"
 #include "data/stream.h"
+#include "data/text_rows.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,10 +130,11 @@ static void work(double seconds)
 static struct error *bench_stream(const struct dataset *dataset, const struct tokenizer *tokenizer,
                                   int threads, double step_s)
 {
+    const struct text_rows rows = {.dataset = dataset, .tokenizer = tokenizer};
+    const struct samples samples = text_rows_samples(&rows);
+    const struct blend blend = blend_of(&samples, 1, true);
     const struct stream_options options = {
-        .dataset = dataset,
-        .tokenizer = tokenizer,
-        .order = {.seed = 1, .samples = dataset_samples(dataset), .shuffle = true},
+        .blend = &blend,
         .T = T,
         .global_batch = BATCH,
         .micro_batch = BATCH,

@@ -2,7 +2,9 @@
  * else: not of ranks, threads, prefetching, or where the run was resumed. */
 #include "testing.h"
 
+#include "data/order.h"
 #include "data/stream.h"
+#include "data/text_rows.h"
 #include "data_files.h"
 
 #include <stdatomic.h>
@@ -50,12 +52,15 @@ struct error *__wrap_encoder_encode(struct encoder *encoder, const char *text, s
 
 /* ---- A dataset whose sample i begins with the word "w<i>" ---- */
 
-enum { SAMPLES = 103, WORDS = 256, FIRST_WORD = 3, BOS = 2 };
+enum { SAMPLES = 103, WORDS = 256, FIRST_WORD = 3, BOS = 2, SEED = 99 };
 
 struct world {
     char *folder, *path;
     struct dataset *dataset;
     struct tokenizer *tokenizer;
+    struct text_rows rows;
+    struct samples samples;
+    struct blend blend;
     int lengths[SAMPLES];    /* words of each sample */
 };
 
@@ -93,6 +98,9 @@ static int enter(void **state)
     const struct wordpiece_options options = {.split = true};
     assert_ok(tokenizer_create_wordpiece(&w->tokenizer, vocabulary.data, vocabulary.count, "words",
                                          &options));
+    w->rows = (struct text_rows){.dataset = w->dataset, .tokenizer = w->tokenizer};
+    w->samples = text_rows_samples(&w->rows);
+    w->blend = blend_of(&w->samples, SEED, true);
     free(text.data);
     free(vocabulary.data);
     *state = w;
@@ -114,9 +122,7 @@ static int leave(void **state)
 static struct stream_options usual(const struct world *w)
 {
     return (struct stream_options){
-        .dataset = w->dataset,
-        .tokenizer = w->tokenizer,
-        .order = {.seed = 99, .samples = SAMPLES, .shuffle = true},
+        .blend = &w->blend,
         .T = 8,
         .global_batch = 8,
         .micro_batch = 8,
@@ -151,6 +157,7 @@ static void assert_step(const struct world *w, struct stream *stream,
                         const struct stream_options *o, int64_t epoch, int64_t step)
 {
     const int rows = o->global_batch / o->world_size;
+    const struct order order = {.seed = SEED, .samples = SAMPLES, .shuffle = o->blend->shuffle};
     for (int micro = 0; micro < rows / o->micro_batch; micro++) {
         struct batch batch;
         double waited_s;
@@ -162,8 +169,7 @@ static void assert_step(const struct world *w, struct stream *stream,
         for (int b = 0; b < batch.B; b++) {
             const int64_t position = step * o->global_batch + o->rank * rows +
                                      micro * o->micro_batch + b;
-            const int64_t sample = position < SAMPLES ? order_sample(&o->order, epoch, position)
-                                                      : -1;
+            const int64_t sample = position < SAMPLES ? order_sample(&order, epoch, position) : -1;
             assert_int_equal(stream_sample(stream, b), sample);
             assert_row(w, &batch, b, sample);
             present += sample >= 0;
@@ -203,7 +209,9 @@ static void test_rows_are_those_of_kerashub(void **state)
         struct stream_options o = usual(*state);
         o.T = lengths[i];
         assert_stream(*state, &o, 0, 0);
-        o.order.shuffle = false;
+        struct blend in_order = *o.blend;
+        in_order.shuffle = false;
+        o.blend = &in_order;
         o.epochs = 1;
         assert_stream(*state, &o, 0, 0);
     }
@@ -397,7 +405,8 @@ static void test_impossible_options_are_refused(void **state)
     const struct wordpiece_options options = {.split = true};
     assert_ok(tokenizer_create_wordpiece(&without, "[PAD]\n[UNK]\na\n", 14, "small", &options));
     o = usual(*state);
-    o.tokenizer = without;
+    struct world *const w = *state;
+    w->rows.tokenizer = without;
     assert_fails(stream_open(&stream, &o, 0, 0), "no start token [BOS]");
     tokenizer_destroy(without);
 }

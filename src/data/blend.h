@@ -1,0 +1,45 @@
+/*
+ * blend.h - which sample of which source stands at a position of an epoch.
+ *
+ * A pure function of (sources, shares, seed, epoch, position), so that every rank, any number of ranks
+ * and a resumed run agree without talking, in no time wherever they begin.
+ *
+ * Without shares an epoch is every sample of every source exactly once. With shares an epoch is as
+ * long, but of every BLEND_PERIOD positions, counted through all epochs, source k gets exactly
+ * shares[k], at random places; it is gone through in epochs of its own, each with every sample of it
+ * exactly once and in a new order.
+ */
+#ifndef GALLEY_DATA_BLEND_H
+#define GALLEY_DATA_BLEND_H
+
+#include "data/samples.h"
+
+enum { BLEND_SOURCES = 64, BLEND_PERIOD = 1 << 14 };
+
+struct blend {
+    const struct samples *sources;    /* borrowed */
+    int count;                        /* of sources; without shares there is one */
+    int32_t shares[BLEND_SOURCES];    /* of BLEND_PERIOD positions; all 0: no shares */
+    uint64_t seed;
+    bool shuffle;                     /* false: each source in its order */
+};
+
+/* A blend of one source. */
+struct blend blend_of(const struct samples *source, uint64_t seed, bool shuffle);
+/* Turns weights (any scale) into shares that add up to BLEND_PERIOD; one that would get none is an
+ * error. */
+MUST_USE struct error *blend_share(struct blend *blend, const double *weights);
+
+/* Samples of an epoch. */
+int64_t blend_samples(const struct blend *blend);
+
+struct blend_place {
+    int source;
+    int64_t sample;    /* of that source */
+    int64_t number;    /* counted through all sources */
+};
+
+/* `position` is 0 to blend_samples - 1. */
+struct blend_place blend_at(const struct blend *blend, int64_t epoch, int64_t position);
+
+#endif
