@@ -235,6 +235,7 @@ struct sum_of_squares {
 struct kernel_limits {
     int64_t N;                 /* rows of a batch */
     int T, C, F, NH, HS, V;
+    bool tied;                 /* the classifier's weight is (V, C): a head tied to the embedding */
 };
 
 struct kernels {

@@ -39,6 +39,8 @@ void cpu_matmul(struct device *device, const char *kernel, const struct matmul *
  * fewer make the products slower (Zen 4, 2 cores: dweight 170 GFLOP/s at 256 rows, 198 at 512). */
 enum { CLASSIFIER_TILE = 512 };
 
+/* What the classifier needs of the shared scratch. */
+size_t cpu_classifier_scratch_bytes(enum dtype act, int64_t C, int64_t V, bool transposed);
 /* What a thread's attention needs, in floats; for reserve. */
 int64_t attention_scratch_floats(int64_t T, int64_t HS);
 
@@ -66,6 +68,8 @@ struct simd_kernels {
                                 const void *saved, int64_t n);
     /* sums += column sums of dy (N, M). */
     void (*column_sums)(enum dtype act, float *sums, const void *dy, int64_t N, int M);
+    /* to (rows, columns) += the transpose of from (columns, rows). */
+    void (*add_transposed)(float *to, const float *from, int64_t rows, int64_t columns);
     /* losses, correct, and dz = (softmax(z) - onehot) * mask where dz is given, of `rows` rows of
      * logits (rows, V), which are overwritten. dz may be z itself in fp32. */
     void (*cross_entropy)(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,

@@ -29,6 +29,7 @@
 #define simd_gelu SIMD(simd_gelu)
 #define simd_activation_backward SIMD(simd_activation_backward)
 #define simd_column_sums SIMD(simd_column_sums)
+#define simd_add_transposed SIMD(simd_add_transposed)
 #define simd_cross_entropy SIMD(simd_cross_entropy)
 
 void simd_embed_forward(struct device *, enum dtype act, const struct embed_forward *);
@@ -45,6 +46,7 @@ void simd_gelu(enum dtype act, void *y, const void *pre, int64_t n);
 void simd_activation_backward(enum dtype act, enum activation activation, void *dx,
                               const void *saved, int64_t n);
 void simd_column_sums(enum dtype act, float *sums, const void *dy, int64_t N, int M);
+void simd_add_transposed(float *to, const float *from, int64_t rows, int64_t columns);
 void simd_cross_entropy(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
                         const int32_t *targets, const uint8_t *mask, int64_t rows, int V);
 

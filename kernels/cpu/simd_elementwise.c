@@ -1,5 +1,5 @@
-/* simd_elementwise.c - GELU, activation derivatives, column sums: what linear layers need beside
- * their matrix products. */
+/* simd_elementwise.c - GELU, activation derivatives, sums: what linear layers and the classifier need
+ * beside their matrix products. */
 #include "kernels/cpu/simd.h"
 
 #include <omp.h>
@@ -73,5 +73,21 @@ void simd_column_sums(enum dtype act, float *sums, const void *dy, int64_t N, in
         }
         for (int c = 0; c < n_columns; c++)
             sums[first + c] += total[c];
+    }
+}
+
+/* Square tiles, so that the lines of both matrices are used whole while they are in the cache. */
+void simd_add_transposed(float *to, const float *from, int64_t rows, int64_t columns)
+{
+    enum { TILE = 32 };
+#pragma omp parallel for schedule(static)
+    for (int64_t r0 = 0; r0 < rows; r0 += TILE) {
+        const int64_t r1 = rows < r0 + TILE ? rows : r0 + TILE;
+        for (int64_t c0 = 0; c0 < columns; c0 += TILE) {
+            const int64_t c1 = columns < c0 + TILE ? columns : c0 + TILE;
+            for (int64_t r = r0; r < r1; r++)
+                for (int64_t c = c0; c < c1; c++)
+                    to[r * columns + c] += from[c * rows + r];
+        }
     }
 }

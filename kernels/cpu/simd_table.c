@@ -23,5 +23,6 @@ const struct simd_kernels SIMD(simd_kernels) = {
     .gelu = simd_gelu,
     .activation_backward = simd_activation_backward,
     .column_sums = simd_column_sums,
+    .add_transposed = simd_add_transposed,
     .cross_entropy = simd_cross_entropy,
 };

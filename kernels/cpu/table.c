@@ -95,7 +95,7 @@ static struct error *reserve(struct device *device, const struct kernel_limits *
         s->thread_bytes = thread_bytes;
     }
 
-    size_t shared_bytes = CLASSIFIER_TILE * (size_t)limits->V * (act == DTYPE_F32 ? 4 : 6);
+    size_t shared_bytes = cpu_classifier_scratch_bytes(act, limits->C, limits->V, limits->tied);
     shared_bytes = larger(shared_bytes, threads * 2 * C * sizeof(float));
     if (shared_bytes > s->shared_bytes) {
         void *memory;

@@ -66,7 +66,8 @@ struct error *decoder_create(struct decoder **out, struct model *model, int rows
     }
     if ((e = model->kernels->reserve(model->device, &(struct kernel_limits){
              .N = rows, .T = capacity, .C = model->spec.C, .F = model->spec.F,
-             .NH = model->spec.NH, .HS = spec_head_size(&model->spec), .V = model->spec.V})))
+             .NH = model->spec.NH, .HS = spec_head_size(&model->spec), .V = model->spec.V,
+             .tied = model->offsets.tied})))
         goto fail;
     if ((e = allocate(d)))
         goto fail;

@@ -139,7 +139,8 @@ struct error *model_create(struct model **out, struct device *device,
         goto fail;
     if ((e = kernels->reserve(device, &(struct kernel_limits){
              .N = (int64_t)options->B * options->T, .T = options->T, .C = spec->C, .F = spec->F,
-             .NH = spec->NH, .HS = spec_head_size(spec), .V = spec->V})))
+             .NH = spec->NH, .HS = spec_head_size(spec), .V = spec->V,
+             .tied = m->offsets.tied})))
         goto fail;
     if ((e = allocate(m)))
         goto fail;

@@ -390,7 +390,10 @@ static void check_classifier(struct bench *b, bool transposed)
     int32_t *targets = malloc((size_t)N * sizeof *targets);
     uint8_t *mask = malloc((size_t)N), *correct = malloc((size_t)N);
     float *losses = malloc((size_t)N * sizeof *losses);
-    float *dw = calloc((size_t)(C * V), sizeof *dw), *db = calloc((size_t)V, sizeof *db);
+    float *dw = new_values(b, C * V, 1), *db = calloc((size_t)V, sizeof *db);
+    double *edw = zeros(C * V);
+    for (int64_t i = 0; i < C * V; i++)
+        edw[i] = (double)dw[i];    /* gradients are added to what is there */
     for (int64_t n = 0; n < N; n++) {
         targets[n] = (int32_t)((n * 7 + 1) % V);
         mask[n] = n % 4 != 2;
@@ -405,8 +408,7 @@ static void check_classifier(struct bench *b, bool transposed)
         .C = (int)C, .V = (int)V});
     assert_ok(device_synchronize(b->device));
 
-    double *z = zeros(N * V), *el = zeros(N), *edx = zeros(N * C), *edw = zeros(C * V),
-           *edb = zeros(V);
+    double *z = zeros(N * V), *el = zeros(N), *edx = zeros(N * C), *edb = zeros(V);
     multiply(z, x, w, N, V, C, false, transposed);
     for (int64_t n = 0; n < N; n++) {
         double *row = z + n * V, max = -INFINITY, sum = 0;
