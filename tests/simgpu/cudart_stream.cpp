@@ -46,7 +46,7 @@ cudaError_t answer(const task_ref &task)
     const cudaError_t failure = leave((cudaError_t)device_failure());
     if (failure != cudaSuccess)
         return failure;
-    return device_is_done(task) ? cudaSuccess : cudaErrorNotReady;
+    return device_query(task) ? cudaSuccess : cudaErrorNotReady;
 }
 
 }    // namespace
@@ -187,7 +187,7 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
     event_check(end, __func__);
     if (!start->timed || !end->timed || !start->recorded || !end->recorded)
         return leave(cudaErrorInvalidResourceHandle);
-    if (!device_is_done(start->recorded) || !device_is_done(end->recorded))
+    if (!device_query(start->recorded) || !device_query(end->recorded))
         return leave(cudaErrorNotReady);
     *ms = (float)(device_done_at_ms(end->recorded) - device_done_at_ms(start->recorded));
     return cudaSuccess;

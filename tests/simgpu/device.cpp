@@ -24,8 +24,9 @@ struct task {
     int stream;
     int waits_for = 0;
     bool done = false;
+    bool needed = false;    /* by something that a host waits for */
     double done_at_ms = 0;
-    std::vector<task_ref> dependents;
+    std::vector<task_ref> before, dependents;
 };
 
 namespace {
@@ -46,16 +47,10 @@ struct engine {
 
     int failure = 0;
     random_numbers random;
-    unsigned eagerness;                  /* of 100 calls, at how many the device works early */
-    unsigned loyalty;                    /* of 100 choices, how many stay with a stream of high rank */
+    unsigned eagerness = 0;              /* of 100 calls, at how many the device works early */
+    bool lazy = false;                   /* does only what the host waits for, where it waits */
+    unsigned loyalty = 0;                /* of 100 choices, how many stay with a stream of high rank */
     std::map<int, unsigned> rank;        /* of streams: now and then drawn anew */
-
-    engine()
-    {
-        static const unsigned steps[] = {0, 5, 30, 100};
-        eagerness = steps[random.below(4)];
-        loyalty = steps[random.below(4)];
-    }
 };
 
 /* Never destroyed: the device's thread lives as long as the process. */
@@ -66,7 +61,7 @@ bool is_wanted()
     for (const task_ref &t : e.wanted)
         if (t ? !t->done : e.queued > 0)
             return true;
-    return e.favours > 0 && !e.ready.empty();
+    return e.favours > 0;
 }
 
 void complete(const task_ref &t)
@@ -78,28 +73,39 @@ void complete(const task_ref &t)
         if (--next->waits_for == 0)
             e.ready.push_back(next);
     t->dependents.clear();
+    t->before.clear();
     t->work = {};
     e.progress.notify_all();
+}
+
+/* The ready tasks among which to choose: under some seeds, those alone that a host waits for. */
+std::vector<task_ref> candidates()
+{
+    std::vector<task_ref> needed;
+    if (e.lazy)
+        std::copy_if(e.ready.begin(), e.ready.end(), std::back_inserter(needed),
+                     [](const task_ref &t) { return t->needed; });
+    return needed.empty() ? e.ready : needed;
 }
 
 /* Now by rank of the stream, now evenly: so that one stream runs far ahead of another under some
  * seeds, and they take turns under others. */
 task_ref take_ready()
 {
+    const std::vector<task_ref> list = candidates();
     if (e.random.below(50) == 0)
         e.rank.clear();
-    size_t best = e.random.below((unsigned)e.ready.size());
+    size_t best = e.random.below((unsigned)list.size());
     if (e.random.below(100) < e.loyalty) {
-        for (const task_ref &t : e.ready)
+        for (const task_ref &t : list)
             if (!e.rank.count(t->stream))
                 e.rank[t->stream] = e.random.below(1u << 30);
-        for (size_t i = 0; i < e.ready.size(); i++)
-            if (e.rank[e.ready[i]->stream] > e.rank[e.ready[best]->stream])
+        for (size_t i = 0; i < list.size(); i++)
+            if (e.rank[list[i]->stream] > e.rank[list[best]->stream])
                 best = i;
     }
-    const task_ref t = e.ready[best];
-    e.ready.erase(e.ready.begin() + (long)best);
-    return t;
+    e.ready.erase(std::find(e.ready.begin(), e.ready.end(), list[best]));
+    return list[best];
 }
 
 /* Runs a task without the lock, so that the host may queue more meanwhile. */
@@ -170,7 +176,7 @@ void live()
         const clock::time_point call = e.last_call;
         do {
             work_once(hold);
-            e.favours = e.ready.empty() ? 0 : std::max(e.favours - 1, 0);
+            e.favours = e.queued == 0 ? 0 : std::max(e.favours - 1, 0);
             e.progress.notify_all();
         } while (is_wanted() || (e.last_call == call && e.queued > 0 && clock::now() - call >= IDLE));
         hold.unlock();
@@ -186,6 +192,11 @@ void start()
     if (e.started)
         return;
     e.started = true;
+    static const unsigned percents[] = {0, 5, 30, 100};
+    e.eagerness = percents[e.random.below(4)];
+    e.loyalty = percents[e.random.below(4)];
+    e.lazy = e.random.below(2);
+
     sigset_t all, before;
     sigfillset(&all);
     for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
@@ -212,6 +223,7 @@ task_ref device_queue(work work, const std::vector<task_ref> &after, int stream)
         if (!b || b->done)
             continue;
         b->dependents.push_back(t);
+        t->before.push_back(b);
         t->waits_for++;
     }
     if (t->waits_for == 0)
@@ -222,17 +234,28 @@ task_ref device_queue(work work, const std::vector<task_ref> &after, int stream)
     return t;
 }
 
-bool device_is_done(const task_ref &task)
-{
-    const std::lock_guard<std::mutex> hold(e.lock);
-    return !task || task->done;
-}
 
 namespace {
+
+/* Marks the task and all that comes before it. */
+void need(const task_ref &task)
+{
+    std::vector<task_ref> list = {task};
+    while (!list.empty()) {
+        const task_ref t = list.back();
+        list.pop_back();
+        if (t->needed || t->done)
+            continue;
+        t->needed = true;
+        list.insert(list.end(), t->before.begin(), t->before.end());
+    }
+}
 
 /* `task` NULL: everything. */
 void wait_for(std::unique_lock<std::mutex> &hold, const task_ref &task)
 {
+    if (task)
+        need(task);
     e.wanted.push_back(task);
     e.wake.notify_all();
     e.progress.wait(hold, [&] { return task ? task->done : e.queued == 0; });
@@ -255,15 +278,32 @@ void device_drain()
         wait_for(hold, nullptr);
 }
 
+namespace {
+
+void do_favour(std::unique_lock<std::mutex> &hold, int tasks)
+{
+    e.favours = tasks;
+    e.wake.notify_all();
+    e.progress.wait(hold, [] { return e.favours == 0; });
+}
+
+}    // namespace
+
+bool device_query(const task_ref &task)
+{
+    std::unique_lock<std::mutex> hold(e.lock);
+    if (!task || task->done)
+        return true;
+    do_favour(hold, 1);
+    return false;
+}
+
 void device_breathe()
 {
     std::unique_lock<std::mutex> hold(e.lock);
     e.last_call = clock::now();
-    if (e.ready.empty() || e.random.below(100) >= e.eagerness)
-        return;
-    e.favours = 1 + (int)e.random.below(8);
-    e.wake.notify_all();
-    e.progress.wait(hold, [] { return e.favours == 0; });
+    if (e.queued > 0 && e.random.below(100) < e.eagerness)
+        do_favour(hold, 1 + (int)e.random.below(8));
 }
 
 int device_failure()

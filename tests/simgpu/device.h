@@ -38,7 +38,8 @@ struct chain {
 
 /* Tasks with the same number prefer to run after one another: a stream, say. */
 task_ref device_queue(work work, const std::vector<task_ref> &after, int stream);
-bool device_is_done(const task_ref &task);
+/* Whether the task is done. Works a little after a "no": who asks for ever gets his "yes". */
+bool device_query(const task_ref &task);
 
 /* Works until the task is done. */
 void device_wait(const task_ref &task);

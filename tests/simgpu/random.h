@@ -10,8 +10,6 @@ namespace simgpu {
 
 class random_numbers {
 public:
-    random_numbers() : state(settings().seed) {}
-
     /* Evenly in [0, n); n > 0. */
     unsigned below(unsigned n)
     {
@@ -21,13 +19,18 @@ public:
 private:
     uint64_t next()
     {
+        if (!seeded) {    /* not before the first number: a test may set the seed after the start */
+            state = settings().seed;
+            seeded = true;
+        }
         uint64_t z = state += 0x9e3779b97f4a7c15u;
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
         z = (z ^ z >> 27) * 0x94d049bb133111ebu;
         return z ^ z >> 31;
     }
 
-    uint64_t state;
+    uint64_t state = 0;
+    bool seeded = false;
 };
 
 }    // namespace simgpu

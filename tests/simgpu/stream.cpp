@@ -196,21 +196,21 @@ cudaError_t capture_end(CUstream_st *stream, CUgraph_st **graph)
     return status;
 }
 
-void graph_launch(const CUgraph_st &graph, CUstream_st *stream)
+void graph_launch(CUgraphExec_st &exec, CUstream_st *stream)
 {
+    const task_ref begin =
+        device_queue({"begin of a graph", {}, {}, {}}, {stream->last, exec.last}, stream->number);
     std::vector<task_ref> tasks;
-    for (const node &n : graph.nodes) {
-        std::vector<task_ref> after;
+    for (const node &n : exec.graph.nodes) {
+        std::vector<task_ref> after = {begin};
         for (const int before : n.after)
             after.push_back(tasks[(size_t)before]);
-        if (after.empty())
-            after.push_back(stream->last);
         tasks.push_back(device_queue(n.what, after, n.stream));
     }
-    std::vector<task_ref> ends = {stream->last};
-    for (const int i : last_nodes(graph))
+    std::vector<task_ref> ends = {begin};
+    for (const int i : last_nodes(exec.graph))
         ends.push_back(tasks[(size_t)i]);
-    stream->last = device_queue({"end of a graph", {}, {}, {}}, ends, stream->number);
+    stream->last = exec.last = device_queue({"end of a graph", {}, {}, {}}, ends, stream->number);
 }
 
 bool graph_same_shape(const CUgraph_st &from, const CUgraph_st &to)

@@ -46,6 +46,7 @@ struct CUgraph_st {
 
 struct CUgraphExec_st {
     CUgraph_st graph;
+    simgpu::task_ref last;    /* the end of its latest launch */
 };
 
 struct CUstream_st {
@@ -86,12 +87,10 @@ cudaError_t capture_begin(CUstream_st *stream, cudaStreamCaptureMode mode);
 cudaError_t capture_end(CUstream_st *stream, CUgraph_st **graph);
 bool capture_is_live(const capture *capture);
 
-void graph_launch(const CUgraph_st &graph, CUstream_st *stream);
+/* After what the stream holds and the graph's launch before. */
+void graph_launch(CUgraphExec_st &exec, CUstream_st *stream);
 /* Whether `to` has the nodes of `from`, kind by kind, with the same edges. */
 bool graph_same_shape(const CUgraph_st &from, const CUgraph_st &to);
-
-/* Waits, without the lock, for all work, or for that of a stream or event. */
-void stream_wait(CUstream_st *stream);
 
 }    // namespace simgpu
 
