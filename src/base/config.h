@@ -56,8 +56,10 @@ struct config {
         double dropout;
     } model;
     struct {
-        char *kind;               /* wordpiece */
+        char *kind;               /* wordpiece, bpe */
         char *vocabulary;         /* a file; empty: learned from the training text at the start */
+        char *merges;             /* bpe: a file; empty: beside the vocabulary */
+        bool special_as_text;     /* bpe */
         bool lowercase, strip_accents, split_on_cjk;
         struct config_list reserved;    /* [PAD], [UNK], [BOS] */
     } tokenizer;

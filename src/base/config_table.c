@@ -56,9 +56,15 @@ const struct config_key config_keys[] = {
     DOUBLE("model.dropout", model.dropout, "0", 0, 0.99,
            "rate in training: of the branches, the attention probabilities, and GPT-2's embedding"),
 
-    CHOICE("tokenizer.kind", tokenizer.kind, "wordpiece", "wordpiece", "how text becomes tokens"),
+    CHOICE("tokenizer.kind", tokenizer.kind, "wordpiece", "wordpiece|bpe",
+           "how text becomes tokens: KerasHub's WordPiece or GPT-2's byte-level BPE"),
     STRING("tokenizer.vocabulary", tokenizer.vocabulary, "",
-           "vocabulary file; empty: learned from the training text when the run starts"),
+           "vocabulary file (bpe: vocab.json, or a folder with it and merges.txt); empty: learned from "
+           "the training text when the run starts"),
+    STRING("tokenizer.merges", tokenizer.merges, "",
+           "bpe: merges file; empty: merges.txt beside the vocabulary"),
+    BOOL("tokenizer.special_as_text", tokenizer.special_as_text, "false",
+         "bpe: the end-of-text token, where text has it, is text and not the token"),
     BOOL("tokenizer.lowercase", tokenizer.lowercase, "true", "fold case (NFKC_Casefold)"),
     BOOL("tokenizer.strip_accents", tokenizer.strip_accents, "false", "remove accents"),
     BOOL("tokenizer.split_on_cjk", tokenizer.split_on_cjk, "true",

@@ -2,7 +2,7 @@
 #include "base/log.h"
 #include "cli/verbs.h"
 #include "data/stories.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer_files.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { MOST_VOCABULARY = 1 << 26 };
 
 struct request {
     const char *output, *vocabulary;
@@ -83,19 +81,9 @@ static struct error *parse(struct request *r, int argc, char **argv)
 static struct error *open_tokenizer(const char *path, struct tokenizer **tokenizer,
                                     struct encoder **encoder)
 {
-    const struct wordpiece_options options = {
+    TRY(tokenizer_open(tokenizer, path, NULL, &(struct wordpiece_options){
         .lowercase = true, .split = true, .split_on_cjk = true,
-    };
-    FILE *file = fopen(path, "rbe");
-    if (!file)
-        return error_errno(ERROR_INPUT, "cannot read the vocabulary %s", path);
-    char *text = malloc(MOST_VOCABULARY);
-    const size_t bytes = text ? fread(text, 1, MOST_VOCABULARY, file) : 0;
-    fclose(file);
-    struct error *e = text ? tokenizer_create_wordpiece(tokenizer, text, bytes, path, &options)
-                           : error_new(ERROR_MEMORY, "no memory for the vocabulary");
-    free(text);
-    TRY(e);
+    }, &(struct bpe_options){.special_as_text = true}));
     return encoder_create(encoder, *tokenizer);
 }
 

@@ -1,6 +1,6 @@
 /* inspect.c - the verb `galley inspect`: what a checkpoint, run or vocabulary holds. */
 #include "cli/verbs.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer_files.h"
 #include "train/checkpoint.h"
 
 #include <getopt.h>
@@ -45,13 +45,16 @@ static struct error *print_checkpoint(const struct checkpoint_file *file)
     struct tokenizer *tokenizer;
     TRY(checkpoint_tokenizer(file, &tokenizer));
     const int entries = tokenizer_size(tokenizer);
+    const uint64_t fingerprint = tokenizer_fingerprint(tokenizer);
+    const char *kind = tokenizer_kind_name(tokenizer_definition(tokenizer)->kind);
     tokenizer_destroy(tokenizer);
     TRY(parameters_create(&parameters, s));
 
     printf("checkpoint %s\n", checkpoint_path(file));
     printf("model: %s, vocabulary %d, positions %d, channels %d, heads %d, feed-forward %d, "
            "layers %d\n", spec_family_name(s->family), s->V, s->positions, s->C, s->NH, s->F, s->L);
-    printf("tokenizer: wordpiece, %d entries\n", entries);
+    printf("tokenizer: %s, %d entries, fingerprint %016llx\n", kind, entries,
+           (unsigned long long)fingerprint);
     printf("progress: step %lld, next is step %lld of epoch %lld (from 0); %lld samples, %lld "
            "tokens seen\n", (long long)p->step, (long long)p->step_in_epoch, (long long)p->epoch,
            (long long)p->samples, (long long)p->tokens);
@@ -82,11 +85,24 @@ static struct error *inspect_checkpoint(const char *path, bool verify)
     return NULL;
 }
 
-static struct error *print_vocabulary(const char *path, const char *text, size_t bytes)
+/* Bytes of BPE entries need not be whole characters: what is not printable ASCII shows as \\xNN. */
+static void print_entry(const struct tokenizer *t, int id)
 {
-    const struct wordpiece_options options = {.split = true};
-    struct tokenizer *t;
-    TRY(tokenizer_create_wordpiece(&t, text, bytes, path, &options));
+    size_t bytes;
+    const char *entry = tokenizer_entry(t, id, &bytes);
+    const bool escape = tokenizer_definition(t)->kind == TOKENIZER_BPE;
+    putchar(' ');
+    for (size_t i = 0; i < bytes; i++) {
+        const unsigned char c = (unsigned char)entry[i];
+        if (escape && (c <= ' ' || c > '~'))
+            printf("\\x%02x", c);
+        else
+            putchar(c);
+    }
+}
+
+static void print_tokenizer(const struct tokenizer *t, const char *path)
+{
     int suffixes = 0;
     size_t longest = 0, length;
     for (int id = 0; id < tokenizer_size(t); id++) {
@@ -94,33 +110,27 @@ static struct error *print_vocabulary(const char *path, const char *text, size_t
         suffixes += length > 2 && entry[0] == '#' && entry[1] == '#';
         longest = length > longest ? length : longest;
     }
-    printf("vocabulary %s\n%d entries, %d of them continue a word (##), the longest has %zu bytes\n",
-           path, tokenizer_size(t), suffixes, longest);
-    printf("[UNK] is %d, [BOS] is %d\nfirst entries:", tokenizer_find(t, "[UNK]"),
-           tokenizer_start_id(t));
-    for (int id = 0; id < 24 && id < tokenizer_size(t); id++) {
-        const char *entry = tokenizer_entry(t, id, &length);
-        printf(" %.*s", (int)length, entry);
-    }
+    printf("vocabulary %s\n%s, %d entries, ", path,
+           tokenizer_kind_name(tokenizer_definition(t)->kind), tokenizer_size(t));
+    if (tokenizer_definition(t)->kind == TOKENIZER_WORDPIECE)
+        printf("%d of them continue a word (##), ", suffixes);
+    printf("the longest has %zu bytes\n", longest);
+    if (tokenizer_definition(t)->kind == TOKENIZER_WORDPIECE)
+        printf("[UNK] is %d, ", tokenizer_find(t, "[UNK]"));
+    printf("%s is %d\nfirst entries:", tokenizer_start_name(t), tokenizer_start_id(t));
+    for (int id = 0; id < 24 && id < tokenizer_size(t); id++)
+        print_entry(t, id);
     puts("");
-    tokenizer_destroy(t);
-    return NULL;
 }
 
-static struct error *inspect_vocabulary(const char *path, FILE *file, size_t bytes)
+static struct error *inspect_vocabulary(const char *path)
 {
-    char *text = malloc(bytes + 1);
-    if (!text)
-        return error_new(ERROR_MEMORY, "no memory for %s (%zu bytes)", path, bytes);
-    struct error *e = NULL;
-    if (fread(text, 1, bytes, file) != bytes)
-        e = error_errno(ERROR_IO, "cannot read %s", path);
-    else if (memchr(text, '\0', bytes))
-        e = error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary", path);
-    else
-        e = print_vocabulary(path, text, bytes);
-    free(text);
-    return e;
+    struct tokenizer *t;
+    TRY(tokenizer_open(&t, path, NULL, &(struct wordpiece_options){.split = true},
+                       &(struct bpe_options){.special_as_text = false}));
+    print_tokenizer(t, path);
+    tokenizer_destroy(t);
+    return NULL;
 }
 
 static struct error *inspect(const char *path, bool verify)
@@ -130,6 +140,8 @@ static struct error *inspect(const char *path, bool verify)
     char head[sizeof magic] = "";
     if (stat(path, &status))
         return error_errno(ERROR_INPUT, "cannot find %s", path);
+    if (tokenizer_files_in(path))
+        return inspect_vocabulary(path);
     if (S_ISDIR(status.st_mode)) {
         char *newest;
         TRY(checkpoint_resolve(path, false, &newest));
@@ -141,18 +153,14 @@ static struct error *inspect(const char *path, bool verify)
     if (!file)
         return error_errno(ERROR_INPUT, "cannot read %s", path);
     const size_t n = fread(head, 1, sizeof magic - 1, file);
-    const bool hdf5 = n >= 4 && !memcmp(head, "\x89HDF", 4);
-    struct error *e;
-    rewind(file);
-    if (!strcmp(head, magic))
-        e = inspect_checkpoint(path, verify);
-    else if (hdf5 || status.st_size == 0 || status.st_size > MOST_VOCABULARY)
-        e = error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary%s", path,
-                      status.st_size == 0 ? ": it is empty" : "");
-    else
-        e = inspect_vocabulary(path, file, (size_t)status.st_size);
+    const bool binary = memchr(head, '\0', n) || (n >= 4 && !memcmp(head, "\x89HDF", 4));
     fclose(file);
-    return e;
+    if (!strcmp(head, magic))
+        return inspect_checkpoint(path, verify);
+    if (binary || status.st_size == 0 || status.st_size > MOST_VOCABULARY)
+        return error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary%s", path,
+                         status.st_size == 0 ? ": it is empty" : "");
+    return inspect_vocabulary(path);
 }
 
 static struct error *run_inspect(struct cli *cli, int argc, char **argv)
@@ -177,6 +185,7 @@ const struct verb verb_inspect = {
     .run = run_inspect,
     .help =
         "usage: galley inspect FILE [--verify]\n\n"
-        "FILE is a checkpoint, a run folder (its newest checkpoint that is whole) or a vocabulary.\n\n"
+        "FILE is a checkpoint, a run folder (its newest checkpoint that is whole), or a vocabulary: of\n"
+        "WordPiece, a vocab.json, or a folder with vocab.json and merges.txt.\n\n"
         "  --verify    check every byte of a checkpoint against its hashes\n",
 };

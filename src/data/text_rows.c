@@ -34,8 +34,8 @@ static struct error *open_reader(void **out, const void *self, int T)
     r->start_id = tokenizer_start_id(rows->tokenizer);
     r->T = T;
     if (r->start_id < 0) {
-        e = error_new(ERROR_INPUT, "the vocabulary has no start token [BOS], with which every "
-                      "sample begins");
+        e = error_new(ERROR_INPUT, "the vocabulary has no start token %s, with which every sample "
+                      "begins", tokenizer_start_name(rows->tokenizer));
         goto fail;
     }
     r->scratch = malloc(dataset_scratch_bytes(dataset));

@@ -27,8 +27,8 @@ struct error *prompt_encode(struct prompt *out, const struct tokenizer *tokenize
         goto fail;
     prompt.count += count;
     if (prompt.count == 0) {
-        e = error_new(ERROR_USAGE, "the prompt has no words and the vocabulary no [BOS] to begin "
-                      "with; give a prompt");
+        e = error_new(ERROR_USAGE, "the prompt has no words and the vocabulary no %s to begin with; "
+                      "give a prompt", tokenizer_start_name(tokenizer));
         goto fail;
     }
     prompt.cut = prompt.count > length;
@@ -56,7 +56,7 @@ static struct error *decode_row(const struct tokenizer *tokenizer, const int32_t
     int end = prompt_length;
     while (end < length && tokens[end] != tokenizer_pad_id(tokenizer))
         end++;
-    return tokenizer_decode(tokenizer, tokens + begin, end - begin, text);
+    return tokenizer_decode(tokenizer, tokens + begin, end - begin, text, NULL);
 }
 
 struct error *generate_texts(const struct text_generation *generation, char **texts,

@@ -8,12 +8,11 @@
  * the word as it stands in the text, before folding. English text hits it 97 times in 100, so its
  * speed is the speed of cutting words.
  */
-#include "text/tokenizer.h"
+#include "text/tokenizer_kind.h"
 
 #include "text/string_table.h"
 #include "text/words.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,19 +23,13 @@ enum {
     CACHE_IDS = 7,
 };
 
-struct tokenizer {
-    struct wordpiece_options options;
+struct wordpiece {
+    struct tokenizer base;
     /* All entries; those that may begin a word; those after ##, without it. */
     struct string_table *entries, *starts, *suffixes;
     int32_t *entry_ids, *start_ids, *suffix_ids;    /* by number in the table */
     size_t longest_entry, longest_start, longest_suffix;
-    struct line {
-        const char *text;
-        size_t bytes;
-    } *lines;                         /* by id */
-    int size, unknown, start, pad;
-    char *text;                       /* the vocabulary file's bytes */
-    size_t text_bytes;
+    int unknown;
 };
 
 struct cached_word {
@@ -45,13 +38,18 @@ struct cached_word {
     int32_t ids[CACHE_IDS];
 };
 
-struct encoder {
-    const struct tokenizer *tokenizer;
+struct wordpiece_encoder {
+    struct encoder base;
     struct cached_word *cache;
     struct fold fold, accents;
 };
 
 /* ---- the vocabulary ---- */
+
+static bool is_suffix(const char *entry, size_t bytes)
+{
+    return bytes > 2 && entry[0] == '#' && entry[1] == '#';
+}
 
 static struct error *add_piece(struct string_table *table, int32_t *ids, size_t *longest,
                                const char *text, size_t bytes, int id)
@@ -66,138 +64,82 @@ static struct error *add_piece(struct string_table *table, int32_t *ids, size_t 
     return NULL;
 }
 
-static struct error *add_entry(struct tokenizer *t, int id)
+static struct error *add_entry(struct wordpiece *w, int id)
 {
-    const char *text = t->lines[id].text;
-    const size_t bytes = t->lines[id].bytes;
-    TRY(add_piece(t->entries, t->entry_ids, &t->longest_entry, text, bytes, id));
-    if (bytes > 2 && text[0] == '#' && text[1] == '#')
-        return add_piece(t->suffixes, t->suffix_ids, &t->longest_suffix, text + 2, bytes - 2, id);
-    return add_piece(t->starts, t->start_ids, &t->longest_start, text, bytes, id);
+    const char *text = w->base.entries[id].text;
+    const size_t bytes = w->base.entries[id].bytes;
+    TRY(add_piece(w->entries, w->entry_ids, &w->longest_entry, text, bytes, id));
+    if (is_suffix(text, bytes))
+        return add_piece(w->suffixes, w->suffix_ids, &w->longest_suffix, text + 2, bytes - 2, id);
+    return add_piece(w->starts, w->start_ids, &w->longest_start, text, bytes, id);
 }
 
-static struct error *read_vocabulary(struct tokenizer *t, const char *name)
+static struct error *read_vocabulary(struct wordpiece *w)
 {
-    size_t lines = 0;
-    for (size_t i = 0; i < t->text_bytes; i++)
-        lines += t->text[i] == '\n';
-    lines += t->text_bytes > 0 && t->text[t->text_bytes - 1] != '\n';
+    struct tokenizer *t = &w->base;
+    const char *at = t->definition.vocabulary, *end = at + t->definition.vocabulary_bytes;
+    size_t lines = at < end && end[-1] != '\n';
+    for (const char *c = at; c < end; c++)
+        lines += *c == '\n';
     if (lines == 0 || lines > 1 << 24)
         return error_new(ERROR_INPUT, "%s holds %zu entries; a vocabulary has one entry a line, at "
-                         "most 16777216", name, lines);
-    t->lines = calloc(lines, sizeof *t->lines);
-    t->entry_ids = calloc(lines, sizeof *t->entry_ids);
-    t->start_ids = calloc(lines, sizeof *t->start_ids);
-    t->suffix_ids = calloc(lines, sizeof *t->suffix_ids);
-    if (!t->lines || !t->entry_ids || !t->start_ids || !t->suffix_ids)
+                         "most 16777216", t->definition.name, lines);
+    t->entries = calloc(lines, sizeof *t->entries);
+    w->entry_ids = calloc(lines, sizeof *w->entry_ids);
+    w->start_ids = calloc(lines, sizeof *w->start_ids);
+    w->suffix_ids = calloc(lines, sizeof *w->suffix_ids);
+    if (!t->entries || !w->entry_ids || !w->start_ids || !w->suffix_ids)
         return error_new(ERROR_MEMORY, "no memory for a vocabulary of %zu entries", lines);
 
-    const char *at = t->text, *end = t->text + t->text_bytes;
     for (t->size = 0; at < end; t->size++) {
         const char *feed = memchr(at, '\n', (size_t)(end - at));
         const char *stop = feed ? feed : end;
-        t->lines[t->size].text = at;
-        t->lines[t->size].bytes = (size_t)(stop - at);
-        TRY(add_entry(t, t->size));
+        t->entries[t->size] = (struct tokenizer_entry){at, (size_t)(stop - at)};
+        TRY(add_entry(w, t->size));
         at = feed ? feed + 1 : end;
     }
     return NULL;
 }
 
-struct error *tokenizer_create_wordpiece(struct tokenizer **out, const char *vocabulary,
-                                         size_t bytes, const char *name,
-                                         const struct wordpiece_options *options)
+static int wordpiece_find(const struct tokenizer *tokenizer, const char *entry, size_t bytes)
 {
-    struct error *e;
-    struct tokenizer *t = calloc(1, sizeof *t);
-    if (!t)
-        return error_new(ERROR_MEMORY, "no memory for the tokenizer (%zu bytes)", sizeof *t);
-    t->options = *options;
-    t->text_bytes = bytes;
-    t->text = malloc(bytes + 1);
-    if (!t->text) {
-        e = error_new(ERROR_MEMORY, "no memory for the vocabulary (%zu bytes)", bytes);
-        goto fail;
-    }
-    memcpy(t->text, vocabulary, bytes);
-    if ((e = string_table_create(&t->entries)) || (e = string_table_create(&t->starts)) ||
-        (e = string_table_create(&t->suffixes)) || (e = read_vocabulary(t, name)))
-        goto fail;
-    t->unknown = tokenizer_find(t, "[UNK]");
-    t->start = tokenizer_find(t, "[BOS]");
-    if (t->unknown < 0) {
-        e = error_new(ERROR_INPUT, "%s has no entry [UNK], which words outside the vocabulary need; "
-                      "is it a WordPiece vocabulary?", name);
-        goto fail;
-    }
-    *out = t;
+    const struct wordpiece *w = (const struct wordpiece *)tokenizer;
+    const int32_t number = string_table_find(w->entries, entry, bytes);
+    return number < 0 ? -1 : w->entry_ids[number];
+}
+
+static struct error *wordpiece_load(struct tokenizer *t)
+{
+    struct wordpiece *w = (struct wordpiece *)t;
+    TRY(string_table_create(&w->entries));
+    TRY(string_table_create(&w->starts));
+    TRY(string_table_create(&w->suffixes));
+    TRY(read_vocabulary(w));
+    w->unknown = wordpiece_find(t, "[UNK]", 5);
+    t->start = wordpiece_find(t, "[BOS]", 5);
+    if (w->unknown < 0)
+        return error_new(ERROR_INPUT, "%s has no entry [UNK], which words outside the vocabulary "
+                         "need; is it a WordPiece vocabulary?", t->definition.name);
     return NULL;
-
-fail:
-    tokenizer_destroy(t);
-    return e;
 }
 
-void tokenizer_destroy(struct tokenizer *tokenizer)
+static void wordpiece_destroy(struct tokenizer *t)
 {
-    if (!tokenizer)
-        return;
-    string_table_destroy(tokenizer->entries);
-    string_table_destroy(tokenizer->starts);
-    string_table_destroy(tokenizer->suffixes);
-    free(tokenizer->entry_ids);
-    free(tokenizer->start_ids);
-    free(tokenizer->suffix_ids);
-    free(tokenizer->lines);
-    free(tokenizer->text);
-    free(tokenizer);
-}
-
-int tokenizer_size(const struct tokenizer *tokenizer)
-{
-    return tokenizer->size;
-}
-
-int tokenizer_find(const struct tokenizer *tokenizer, const char *entry)
-{
-    const int32_t number = string_table_find(tokenizer->entries, entry, strlen(entry));
-    return number < 0 ? -1 : tokenizer->entry_ids[number];
-}
-
-int tokenizer_start_id(const struct tokenizer *tokenizer)
-{
-    return tokenizer->start;
-}
-
-int tokenizer_pad_id(const struct tokenizer *tokenizer)
-{
-    return tokenizer->pad;
-}
-
-const char *tokenizer_entry(const struct tokenizer *tokenizer, int id, size_t *bytes)
-{
-    if (id < 0 || id >= tokenizer->size)
-        return NULL;
-    *bytes = tokenizer->lines[id].bytes;
-    return tokenizer->lines[id].text;
-}
-
-const char *tokenizer_vocabulary(const struct tokenizer *tokenizer, size_t *bytes)
-{
-    *bytes = tokenizer->text_bytes;
-    return tokenizer->text;
-}
-
-const struct wordpiece_options *tokenizer_options(const struct tokenizer *tokenizer)
-{
-    return &tokenizer->options;
+    struct wordpiece *w = (struct wordpiece *)t;
+    string_table_destroy(w->entries);
+    string_table_destroy(w->starts);
+    string_table_destroy(w->suffixes);
+    free(w->entry_ids);
+    free(w->start_ids);
+    free(w->suffix_ids);
 }
 
 /* ---- encoding ---- */
 
-struct error *encoder_create(struct encoder **out, const struct tokenizer *tokenizer)
+static struct error *wordpiece_encoder_create(struct encoder **out,
+                                              const struct tokenizer *tokenizer)
 {
-    struct encoder *c = calloc(1, sizeof *c);
+    struct wordpiece_encoder *c = calloc(1, sizeof *c);
     if (c)
         c->cache = calloc(CACHE_SLOTS, sizeof *c->cache);
     if (!c || !c->cache) {
@@ -205,21 +147,20 @@ struct error *encoder_create(struct encoder **out, const struct tokenizer *token
         return error_new(ERROR_MEMORY, "no memory for an encoder (%zu bytes)",
                          CACHE_SLOTS * sizeof *c->cache);
     }
-    c->tokenizer = tokenizer;
+    c->base.tokenizer = tokenizer;
     for (int i = 0; i < CACHE_SLOTS; i++)
         c->cache[i].count = -1;
-    *out = c;
+    *out = &c->base;
     return NULL;
 }
 
-void encoder_destroy(struct encoder *encoder)
+static void wordpiece_encoder_destroy(struct encoder *encoder)
 {
-    if (!encoder)
-        return;
-    fold_release(&encoder->fold);
-    fold_release(&encoder->accents);
-    free(encoder->cache);
-    free(encoder);
+    struct wordpiece_encoder *c = (struct wordpiece_encoder *)encoder;
+    fold_release(&c->fold);
+    fold_release(&c->accents);
+    free(c->cache);
+    free(c);
 }
 
 /* The longest piece of `table` that `text` begins with; 0 bytes if there is none. */
@@ -237,7 +178,7 @@ static size_t longest_piece(const struct string_table *table, const int32_t *ids
 }
 
 /* All ids of one folded word; at most one a byte. */
-static int cut_word(const struct tokenizer *t, const char *word, size_t bytes, int32_t *ids)
+static int cut_word(const struct wordpiece *t, const char *word, size_t bytes, int32_t *ids)
 {
     if (bytes == 0)
         return 0;
@@ -262,25 +203,26 @@ static int cut_word(const struct tokenizer *t, const char *word, size_t bytes, i
 }
 
 /* Folds and cuts a word as it stands in the text. */
-static struct error *encode_word(struct encoder *c, const char *word, size_t bytes, bool ascii,
+static struct error *encode_word(struct wordpiece_encoder *c, const char *word, size_t bytes, bool ascii,
                                  int32_t *ids, int *count)
 {
-    const struct tokenizer *t = c->tokenizer;
+    const struct wordpiece *w = (const struct wordpiece *)c->base.tokenizer;
+    const bool lowercase = w->base.definition.wordpiece.lowercase;
     char lower[LONGEST_WORD];
-    if (t->options.lowercase && !ascii) {
+    if (lowercase && !ascii) {
         TRY(fold_word(&c->fold, word, bytes));
         word = c->fold.text;
         bytes = c->fold.bytes;
-    } else if (t->options.lowercase && bytes <= LONGEST_WORD) {
+    } else if (lowercase && bytes <= LONGEST_WORD) {
         for (size_t i = 0; i < bytes; i++)
             lower[i] = (char)(word[i] >= 'A' && word[i] <= 'Z' ? word[i] + 32 : word[i]);
         word = lower;
     }
-    *count = cut_word(t, word, bytes, ids);
+    *count = cut_word(w, word, bytes, ids);
     return NULL;
 }
 
-static struct cached_word *cache_slot(struct encoder *c, const uint64_t *key)
+static struct cached_word *cache_slot(struct wordpiece_encoder *c, const uint64_t *key)
 {
     uint64_t h = key[0] * 0x9E3779B97F4A7C15u;
     h = (h ^ (h >> 29) ^ key[1]) * 0xBF58476D1CE4E5B9u;
@@ -289,7 +231,7 @@ static struct cached_word *cache_slot(struct encoder *c, const uint64_t *key)
 }
 
 /* One word's ids, from the cache where it is there; `ids` has room for LONGEST_WORD. */
-static struct error *lookup_word(struct encoder *c, const char *word, size_t bytes, bool ascii,
+static struct error *lookup_word(struct wordpiece_encoder *c, const char *word, size_t bytes, bool ascii,
                                  int32_t *ids, int *count)
 {
     if (bytes > CACHE_BYTES)
@@ -312,16 +254,17 @@ static struct error *lookup_word(struct encoder *c, const char *word, size_t byt
     return NULL;
 }
 
-struct error *encoder_encode(struct encoder *encoder, const char *text, size_t bytes, int32_t *ids,
-                             int capacity, int *count)
+static struct error *wordpiece_encode(struct encoder *encoder, const char *text, size_t bytes,
+                                      int32_t *ids, int capacity, int *count)
 {
-    struct encoder *c = encoder;
-    if (c->tokenizer->options.strip_accents) {
+    struct wordpiece_encoder *c = (struct wordpiece_encoder *)encoder;
+    const struct wordpiece_options *options = &encoder->tokenizer->definition.wordpiece;
+    if (options->strip_accents) {
         TRY(fold_strip_accents(&c->accents, text, bytes));
         text = c->accents.text;
         bytes = c->accents.bytes;
     }
-    struct words words = words_begin(text, bytes, &c->tokenizer->options);
+    struct words words = words_begin(text, bytes, options);
     const char *word;
     size_t word_bytes;
     bool ascii;
@@ -339,35 +282,23 @@ struct error *encoder_encode(struct encoder *encoder, const char *text, size_t b
 
 /* ---- decoding ---- */
 
-struct error *tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, int count,
-                               char **text)
+static struct token_text wordpiece_text(const struct tokenizer *t, int32_t id, bool first)
 {
-    size_t bytes = 0;
-    char *result = NULL;
-    FILE *out = open_memstream(&result, &bytes);
-    if (!out)
-        return error_errno(ERROR_MEMORY, "no memory for the text of %d tokens", count);
-    for (int i = 0; i < count; i++) {
-        size_t length;
-        const char *entry = tokenizer_entry(tokenizer, ids[i], &length);
-        if (!entry) {
-            fclose(out);
-            free(result);
-            return error_new(ERROR_INPUT, "token id %d is outside the vocabulary of %d", (int)ids[i],
-                             tokenizer->size);
-        }
-        const bool suffix = length > 2 && entry[0] == '#' && entry[1] == '#';
-        if (i > 0 && !suffix)
-            fputc(' ', out);
-        if (i > 0 && suffix)
-            fwrite(entry + 2, 1, length - 2, out);
-        else
-            fwrite(entry, 1, length, out);
-    }
-    if (fclose(out)) {
-        free(result);
-        return error_errno(ERROR_MEMORY, "no memory for the text of %d tokens", count);
-    }
-    *text = result;
-    return NULL;
+    const struct tokenizer_entry x = t->entries[id];
+    const bool suffix = is_suffix(x.text, x.bytes);
+    if (!first && suffix)
+        return (struct token_text){.text = x.text + 2, .bytes = x.bytes - 2};
+    return (struct token_text){.space = !first, .text = x.text, .bytes = x.bytes};
 }
+
+const struct tokenizer_ops wordpiece_ops = {
+    .start_name = "[BOS]",
+    .load = wordpiece_load,
+    .destroy = wordpiece_destroy,
+    .find = wordpiece_find,
+    .text = wordpiece_text,
+    .encoder_create = wordpiece_encoder_create,
+    .encoder_destroy = wordpiece_encoder_destroy,
+    .encode = wordpiece_encode,
+    .tokenizer_bytes = sizeof(struct wordpiece),
+};

@@ -20,9 +20,8 @@ struct checkpoint_file {
     struct model_spec spec;
     struct progress progress;
     char *config;
-    char *vocabulary;
-    size_t vocabulary_bytes;
-    struct wordpiece_options tokenizer_options;
+    char *vocabulary, *merges;
+    struct tokenizer_definition tokenizer;    /* of these two texts */
     struct history_row *history;
     int history_rows;
 };
@@ -75,18 +74,42 @@ static struct error *read_progress(struct checkpoint_file *c)
     return NULL;
 }
 
-static struct error *read_tokenizer(struct checkpoint_file *c)
+static struct error *read_bpe(struct checkpoint_file *c)
+{
+    struct tokenizer_definition *d = &c->tokenizer;
+    int64_t special_as_text = 0;
+    TRY(h5_read_text(c->file, "/tokenizer/merges", &c->merges, &d->merges_bytes));
+    TRY(h5_get_int(c->file, "/tokenizer", "special_as_text", &special_as_text));
+    d->merges = c->merges;
+    d->bpe.special_as_text = special_as_text != 0;
+    return NULL;
+}
+
+static struct error *read_wordpiece(struct checkpoint_file *c)
 {
     int64_t lowercase = 0, strip_accents = 0, split_on_cjk = 0;
-    TRY(h5_read_text(c->file, "/tokenizer/vocabulary", &c->vocabulary, &c->vocabulary_bytes));
     TRY(h5_get_int(c->file, "/tokenizer", "lowercase", &lowercase));
     TRY(h5_get_int(c->file, "/tokenizer", "strip_accents", &strip_accents));
     TRY(h5_get_int(c->file, "/tokenizer", "split_on_cjk", &split_on_cjk));
-    c->tokenizer_options = (struct wordpiece_options){
+    c->tokenizer.wordpiece = (struct wordpiece_options){
         .lowercase = lowercase != 0, .strip_accents = strip_accents != 0, .split = true,
         .split_on_cjk = split_on_cjk != 0,
     };
     return NULL;
+}
+
+static struct error *read_tokenizer(struct checkpoint_file *c)
+{
+    struct tokenizer_definition *d = &c->tokenizer;
+    char *kind = NULL;
+    TRY(h5_get_text(c->file, "/tokenizer", "kind", &kind));
+    struct error *e = tokenizer_kind_parse(&d->kind, kind);
+    free(kind);
+    TRY(e);
+    TRY(h5_read_text(c->file, "/tokenizer/vocabulary", &c->vocabulary, &d->vocabulary_bytes));
+    d->name = c->path;
+    d->vocabulary = c->vocabulary;
+    return d->kind == TOKENIZER_BPE ? read_bpe(c) : read_wordpiece(c);
 }
 
 static struct error *read_history(struct checkpoint_file *c)
@@ -156,6 +179,7 @@ void checkpoint_close(struct checkpoint_file *file)
     manifest_release(&file->manifest);
     free(file->config);
     free(file->vocabulary);
+    free(file->merges);
     free(file->history);
     free(file->path);
     free(file);
@@ -189,8 +213,7 @@ const struct history_row *checkpoint_history(const struct checkpoint_file *file,
 
 struct error *checkpoint_tokenizer(const struct checkpoint_file *file, struct tokenizer **out)
 {
-    return tokenizer_create_wordpiece(out, file->vocabulary, file->vocabulary_bytes, file->path,
-                                      &file->tokenizer_options);
+    return tokenizer_create(out, &file->tokenizer);
 }
 
 static struct error *read_tensor(struct checkpoint_file *c, const char *group,

@@ -68,16 +68,20 @@ static struct error *write_model(struct h5_file *file, const struct model_spec *
 
 static struct error *write_tokenizer(struct h5_file *file, const struct tokenizer *tokenizer)
 {
-    size_t bytes;
-    const char *text = tokenizer_vocabulary(tokenizer, &bytes);
-    const struct wordpiece_options *o = tokenizer_options(tokenizer);
-    TRY(h5_write_text(file, "/tokenizer/vocabulary", text, bytes));
+    const struct tokenizer_definition *d = tokenizer_definition(tokenizer);
+    TRY(h5_write_text(file, "/tokenizer/vocabulary", d->vocabulary, d->vocabulary_bytes));
+    TRY(h5_set_text(file, "/tokenizer", "kind", tokenizer_kind_name(d->kind)));
+    if (d->kind == TOKENIZER_BPE) {
+        TRY(h5_write_text(file, "/tokenizer/merges", d->merges, d->merges_bytes));
+        TRY(h5_set_text(file, "/tokenizer", "description", "Byte-level BPE: vocab.json and "
+                        "merges.txt as GPT-2 has them."));
+        return h5_set_int(file, "/tokenizer", "special_as_text", d->bpe.special_as_text);
+    }
     TRY(h5_set_text(file, "/tokenizer", "description", "The vocabulary, one entry a line, the id is "
                     "the line's number from 0; the attributes say how text is cut into words."));
-    TRY(h5_set_text(file, "/tokenizer", "kind", "wordpiece"));
-    TRY(h5_set_int(file, "/tokenizer", "lowercase", o->lowercase));
-    TRY(h5_set_int(file, "/tokenizer", "strip_accents", o->strip_accents));
-    return h5_set_int(file, "/tokenizer", "split_on_cjk", o->split_on_cjk);
+    TRY(h5_set_int(file, "/tokenizer", "lowercase", d->wordpiece.lowercase));
+    TRY(h5_set_int(file, "/tokenizer", "strip_accents", d->wordpiece.strip_accents));
+    return h5_set_int(file, "/tokenizer", "split_on_cjk", d->wordpiece.split_on_cjk);
 }
 
 static struct error *write_progress(struct h5_file *file, const struct progress *p)

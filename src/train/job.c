@@ -4,11 +4,11 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "data/corpus.h"
-#include "data/vocabulary.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
+#include "train/run_tokenizer.h"
 #include "train/sampling.h"
 #include "train/saver.h"
 #include "train/saving.h"
@@ -103,111 +103,6 @@ static struct error *share_progress(struct job *j)
         TRY(history_add(&j->history, &row));
     }
     return NULL;
-}
-
-/* ---- the tokenizer ---- */
-
-static struct error *read_file(const char *path, char **text, size_t *bytes)
-{
-    enum { MOST = 1 << 28 };
-    FILE *file = fopen(path, "rbe");
-    if (!file)
-        return error_errno(ERROR_INPUT, "cannot read the vocabulary %s", path);
-    char *buffer = NULL;
-    size_t used = 0, capacity = 1 << 16;
-    bool good = true;
-    do {
-        capacity *= 2;
-        char *larger = capacity <= MOST ? realloc(buffer, capacity) : NULL;
-        good = larger != NULL;
-        if (good) {
-            buffer = larger;
-            used += fread(buffer + used, 1, capacity - used, file);
-        }
-    } while (good && used == capacity);
-    good = good && !ferror(file);
-    fclose(file);
-    if (!good) {
-        free(buffer);
-        return error_new(ERROR_INPUT, "cannot read %s as a vocabulary", path);
-    }
-    *text = buffer;
-    *bytes = used;
-    return NULL;
-}
-
-static struct wordpiece_options wordpiece_options(const struct config *c)
-{
-    return (struct wordpiece_options){
-        .lowercase = c->tokenizer.lowercase, .strip_accents = c->tokenizer.strip_accents,
-        .split = true, .split_on_cjk = c->tokenizer.split_on_cjk,
-    };
-}
-
-static struct error *learn_vocabulary(const struct job *j, char **text, size_t *bytes)
-{
-    const struct config *c = j->config;
-    struct wordpiece_learning report;
-    TRY(vocabulary_learn(&(struct vocabulary_options){
-        .inputs = (const char *const *)c->data.train.items, .input_count = c->data.train.count,
-        .field = c->data.field, .min_bytes = c->data.min_bytes, .size = (int)c->model.vocabulary_size,
-        .reserved = (const char *const *)c->tokenizer.reserved.items,
-        .reserved_count = c->tokenizer.reserved.count, .wordpiece = wordpiece_options(c),
-        .threads = (int)c->data.threads * comm_local_size(j->comm)}, text, bytes, &report));
-    log_info("vocabulary  %d entries learned from %lld words, %lld different", report.entries,
-             (long long)report.words, (long long)report.distinct_words);
-    return NULL;
-}
-
-/* Rank 0: the vocabulary the run uses, from its checkpoint, a file, or the text itself. */
-static struct error *find_vocabulary(const struct job *j, char **text, size_t *bytes)
-{
-    const char *path = j->config->tokenizer.vocabulary;
-    if (!j->file)
-        return *path ? read_file(path, text, bytes) : learn_vocabulary(j, text, bytes);
-
-    struct tokenizer *stored;
-    TRY(checkpoint_tokenizer(j->file, &stored));
-    const char *vocabulary = tokenizer_vocabulary(stored, bytes);
-    *text = malloc(*bytes + 1);
-    if (*text)
-        memcpy(*text, vocabulary, *bytes);
-    tokenizer_destroy(stored);
-    if (!*text)
-        return error_new(ERROR_MEMORY, "no memory for the vocabulary");
-    return *path ? resume_check_vocabulary(checkpoint_path(j->file), *text, *bytes, path) : NULL;
-}
-
-static struct error *open_tokenizer(struct job *j)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    struct error *e =
-        comm_agree(j->comm, j->is_rank_0 ? find_vocabulary(j, &text, &bytes) : NULL);
-    if (e)
-        goto done;
-    if ((e = comm_broadcast(j->comm, &bytes, sizeof bytes)))
-        goto done;
-    if (!j->is_rank_0 && !(text = malloc(bytes + 1))) {
-        e = error_new(ERROR_MEMORY, "no memory for the vocabulary (%zu bytes)", bytes);
-        goto done;
-    }
-    if ((e = comm_broadcast(j->comm, text, bytes)))
-        goto done;
-    const char *path = j->config->tokenizer.vocabulary;
-    const struct wordpiece_options options = wordpiece_options(j->config);
-    e = tokenizer_create_wordpiece(&j->tokenizer, text, bytes, *path ? path : "the vocabulary",
-                                   &options);
-    if (!e && tokenizer_start_id(j->tokenizer) < 0)
-        e = error_new(ERROR_INPUT, "%s has no entry [BOS], which every sample begins with",
-                      *path ? path : "tokenizer.reserved");
-    if (!e && tokenizer_size(j->tokenizer) > j->config->model.vocabulary_size)
-        e = error_new(ERROR_USAGE, "%s has %d entries, more than model.vocabulary_size %lld; raise "
-                      "it", path, tokenizer_size(j->tokenizer),
-                      (long long)j->config->model.vocabulary_size);
-done:
-    free(text);
-    return e;
 }
 
 /* ---- the data ---- */
@@ -442,7 +337,7 @@ static struct error *open_stages(struct job *j)
     TRY(comm_agree(j->comm, config_check_ranks(j->config, comm_world_size(j->comm))));
     TRY(comm_agree(j->comm, open_folder(j)));
     TRY(share_progress(j));
-    TRY(comm_agree(j->comm, open_tokenizer(j)));
+    TRY(comm_agree(j->comm, run_tokenizer_open(&j->tokenizer, j->comm, j->config, j->file)));
     TRY(comm_agree(j->comm, open_data(j)));
     TRY(comm_agree(j->comm, plan_steps(j)));
     TRY(comm_agree(j->comm, make_model(j)));

@@ -1,8 +1,6 @@
 /* resume.c - compares a checkpoint's configuration with the one at hand. */
 #include "train/resume.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct error *check_number(const struct checkpoint_file *file, const char *key, int64_t was,
@@ -25,6 +23,12 @@ static struct error *compare(const struct checkpoint_file *file, const struct co
     TRY(check_number(file, "data.min_bytes", was->data.min_bytes, is->data.min_bytes));
     TRY(check_number(file, "data.shuffle", was->data.shuffle, is->data.shuffle));
     TRY(check_number(file, "data.drop_last", was->data.drop_last, is->data.drop_last));
+    if (strcmp(was->tokenizer.kind, is->tokenizer.kind))
+        return error_new(ERROR_USAGE, "%s was trained with tokenizer.kind %s, now it is %s; set it "
+                         "back, or choose another run.folder", checkpoint_path(file),
+                         was->tokenizer.kind, is->tokenizer.kind);
+    TRY(check_number(file, "tokenizer.special_as_text", was->tokenizer.special_as_text,
+                     is->tokenizer.special_as_text));
     TRY(check_number(file, "tokenizer.lowercase", was->tokenizer.lowercase,
                      is->tokenizer.lowercase));
     TRY(check_number(file, "tokenizer.strip_accents", was->tokenizer.strip_accents,
@@ -40,21 +44,4 @@ struct error *resume_check(const struct checkpoint_file *file, const struct conf
     struct error *e = compare(file, was, config);
     config_destroy(was);
     return e;
-}
-
-struct error *resume_check_vocabulary(const char *checkpoint, const char *stored,
-                                      size_t stored_bytes, const char *path)
-{
-    FILE *file = fopen(path, "rbe");
-    if (!file)
-        return error_errno(ERROR_INPUT, "cannot read the vocabulary %s", path);
-    bool same = true;
-    for (size_t i = 0; i < stored_bytes && same; i++)
-        same = fgetc(file) == (unsigned char)stored[i];
-    same = same && fgetc(file) == EOF;
-    fclose(file);
-    if (same)
-        return NULL;
-    return error_new(ERROR_INPUT, "%s was trained with another vocabulary than %s; set "
-                     "tokenizer.vocabulary back, or choose another run.folder", checkpoint, path);
 }

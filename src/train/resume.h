@@ -9,8 +9,5 @@
  * equals an uninterrupted one is void. The error names the key, both values and the way out. */
 MUST_USE struct error *resume_check(const struct checkpoint_file *file,
                                     const struct config *config);
-/* A vocabulary file that is configured must be the one the checkpoint holds. */
-MUST_USE struct error *resume_check_vocabulary(const char *checkpoint, const char *stored,
-                                               size_t stored_bytes, const char *path);
 
 #endif

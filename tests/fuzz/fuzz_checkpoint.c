@@ -104,7 +104,7 @@ static bool loads_whole(const struct state *s, char *message, size_t message_byt
         assert_ok(checkpoint_tokenizer(file, &tokenizer));
         assert_int_equal(tokenizer_size(tokenizer), 6);
         assert_int_equal(tokenizer_find(tokenizer, "##a"), 5);
-        assert_true(tokenizer_options(tokenizer)->lowercase);
+        assert_true(tokenizer_definition(tokenizer)->wordpiece.lowercase);
         tokenizer_destroy(tokenizer);
         struct error *same = spec_compare(checkpoint_spec(file), &spec);
         assert_null(same);

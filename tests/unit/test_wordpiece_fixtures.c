@@ -142,7 +142,7 @@ static void check_case(const cJSON *line, const struct tokenizer *tokenizer,
     int count;
     assert_ok(encoder_encode(encoder, text, strlen(text), ids, MOST, &count));
     assert_ids(line, "ids", ids, count);
-    assert_ok(tokenizer_decode(tokenizer, ids, count, &decoded));
+    assert_ok(tokenizer_decode(tokenizer, ids, count, &decoded, NULL));
     if (strcmp(decoded, text_of(line, "detokenized")))
         fail_msg("\"%s\" decodes to \"%s\", expected \"%s\"", text, decoded,
                  text_of(line, "detokenized"));

@@ -1,0 +1,158 @@
+/* tokenizer_files.c - finds and reads vocabularies and merges. */
+#include "text/tokenizer_files.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_BYTES = 1 << 28 };
+
+static struct error *read_text(const char *path, char **text, size_t *bytes)
+{
+    struct stat status;
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return error_errno(ERROR_INPUT, "cannot read the vocabulary %s", path);
+    if (fstat(fileno(file), &status) || S_ISDIR(status.st_mode)) {
+        fclose(file);
+        return error_new(ERROR_INPUT, "cannot read %s as a vocabulary: it is a folder", path);
+    }
+    char *buffer = NULL;
+    size_t used = 0, capacity = 1 << 16;
+    bool good = true;
+    do {
+        capacity *= 2;
+        char *larger = capacity <= MOST_BYTES ? realloc(buffer, capacity) : NULL;
+        good = larger != NULL;
+        if (good) {
+            buffer = larger;
+            used += fread(buffer + used, 1, capacity - used, file);
+        }
+    } while (good && used == capacity);
+    good = good && !ferror(file);
+    fclose(file);
+    if (!good) {
+        free(buffer);
+        return error_new(ERROR_INPUT, "cannot read %s as a vocabulary", path);
+    }
+    *text = buffer;
+    *bytes = used;
+    return NULL;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return !stat(path, &status) && S_ISDIR(status.st_mode);
+}
+
+struct error *tokenizer_files_kind(enum tokenizer_kind *kind, const char *path)
+{
+    *kind = TOKENIZER_BPE;
+    if (is_folder(path))
+        return NULL;
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return error_errno(ERROR_INPUT, "cannot read the vocabulary %s", path);
+    int c;
+    do
+        c = fgetc(file);
+    while (c == ' ' || c == '\t' || c == '\r');
+    if (c != '{')
+        *kind = TOKENIZER_WORDPIECE;
+    fclose(file);
+    return NULL;
+}
+
+/* The path of the vocabulary in a folder; false if there is none. */
+static bool find_vocabulary(const char *folder, char path[PATH_MAX])
+{
+    static const char *const names[] = {
+        "vocab.json", "vocabulary.json", "assets/tokenizer/vocabulary.json",
+        "assets/tokenizer/vocab.json",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (snprintf(path, PATH_MAX, "%s/%s", folder, names[i]) < PATH_MAX && !access(path, F_OK))
+            return true;
+    return false;
+}
+
+bool tokenizer_files_in(const char *folder)
+{
+    char path[PATH_MAX];
+    return is_folder(folder) && find_vocabulary(folder, path);
+}
+
+/* "x-vocab.json" has "x-merges.txt" beside it. */
+static struct error *find_merges(const char *vocabulary, char path[PATH_MAX])
+{
+    static const char *const endings[] = {"vocab.json", "vocabulary.json"};
+    const size_t length = strlen(vocabulary);
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        const size_t n = strlen(endings[i]);
+        if (length >= n && !strcmp(vocabulary + length - n, endings[i]) &&
+            snprintf(path, PATH_MAX, "%.*smerges.txt", (int)(length - n), vocabulary) < PATH_MAX)
+            return NULL;
+    }
+    return error_new(ERROR_INPUT, "%s does not end in vocab.json, so its merges have to be named as "
+                     "well (tokenizer.merges, --merges)", vocabulary);
+}
+
+static struct error *read_bpe(struct tokenizer_definition *d, const char *vocabulary,
+                              const char *merges)
+{
+    char vocabulary_path[PATH_MAX], merges_path[PATH_MAX];
+    char *text = NULL, *merges_text = NULL;
+    if (is_folder(vocabulary)) {
+        if (!find_vocabulary(vocabulary, vocabulary_path))
+            return error_new(ERROR_INPUT, "%s holds neither vocab.json nor vocabulary.json",
+                             vocabulary);
+        vocabulary = vocabulary_path;
+    }
+    if (!merges || !*merges) {
+        TRY(find_merges(vocabulary, merges_path));
+        merges = merges_path;
+    }
+    TRY(read_text(vocabulary, &text, &d->vocabulary_bytes));
+    struct error *e = read_text(merges, &merges_text, &d->merges_bytes);
+    if (e) {
+        free(text);
+        return e;
+    }
+    d->vocabulary = text;
+    d->merges = merges_text;
+    return NULL;
+}
+
+struct error *tokenizer_files_read(struct tokenizer_definition *definition,
+                                   const char *vocabulary, const char *merges)
+{
+    if (definition->kind == TOKENIZER_BPE)
+        return read_bpe(definition, vocabulary, merges);
+    char *text = NULL;
+    TRY(read_text(vocabulary, &text, &definition->vocabulary_bytes));
+    definition->vocabulary = text;
+    return NULL;
+}
+
+void tokenizer_files_release(struct tokenizer_definition *definition)
+{
+    free((void *)(uintptr_t)definition->vocabulary);
+    free((void *)(uintptr_t)definition->merges);
+    definition->vocabulary = definition->merges = NULL;
+}
+
+struct error *tokenizer_open(struct tokenizer **out, const char *vocabulary, const char *merges,
+                             const struct wordpiece_options *wordpiece,
+                             const struct bpe_options *bpe)
+{
+    struct tokenizer_definition d = {.name = vocabulary, .wordpiece = *wordpiece, .bpe = *bpe};
+    TRY(tokenizer_files_kind(&d.kind, vocabulary));
+    TRY(tokenizer_files_read(&d, vocabulary, merges));
+    struct error *e = tokenizer_create(out, &d);
+    tokenizer_files_release(&d);
+    return e;
+}

@@ -1,0 +1,150 @@
+/* run_tokenizer.c - finds or learns the vocabulary on rank 0, and shares it. */
+#include "train/run_tokenizer.h"
+
+#include "base/log.h"
+#include "data/vocabulary.h"
+#include "text/tokenizer_files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct wordpiece_options wordpiece_options(const struct config *c)
+{
+    return (struct wordpiece_options){
+        .lowercase = c->tokenizer.lowercase, .strip_accents = c->tokenizer.strip_accents,
+        .split = true, .split_on_cjk = c->tokenizer.split_on_cjk,
+    };
+}
+
+/* What the configuration says, without the texts. */
+static struct error *wanted(struct tokenizer_definition *d, const struct config *c)
+{
+    const char *path = c->tokenizer.vocabulary;
+    *d = (struct tokenizer_definition){
+        .name = *path ? path : "the vocabulary", .wordpiece = wordpiece_options(c),
+        .bpe = {.special_as_text = c->tokenizer.special_as_text},
+    };
+    return tokenizer_kind_parse(&d->kind, c->tokenizer.kind);
+}
+
+static struct error *learn(struct tokenizer_definition *d, const struct config *c, int threads)
+{
+    struct wordpiece_learning report;
+    char *text = NULL;
+    if (d->kind == TOKENIZER_BPE)
+        return error_new(ERROR_USAGE, "tokenizer.kind bpe needs tokenizer.vocabulary: vocab.json, or "
+                         "a folder that holds it and merges.txt");
+    TRY(vocabulary_learn(&(struct vocabulary_options){
+        .inputs = (const char *const *)c->data.train.items, .input_count = c->data.train.count,
+        .field = c->data.field, .min_bytes = c->data.min_bytes,
+        .size = (int)c->model.vocabulary_size,
+        .reserved = (const char *const *)c->tokenizer.reserved.items,
+        .reserved_count = c->tokenizer.reserved.count, .wordpiece = d->wordpiece,
+        .threads = threads}, &text, &d->vocabulary_bytes, &report));
+    d->vocabulary = text;
+    log_info("vocabulary  %d entries learned from %lld words, %lld different", report.entries,
+             (long long)report.words, (long long)report.distinct_words);
+    return NULL;
+}
+
+static bool same_text(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
+{
+    return a_bytes == b_bytes && (a_bytes == 0 || !memcmp(a, b, a_bytes));
+}
+
+/* Files that are configured must be the ones the checkpoint was made with. */
+static struct error *check_files(const struct tokenizer_definition *stored, const char *checkpoint,
+                                 const struct config *c)
+{
+    const char *path = c->tokenizer.vocabulary;
+    struct tokenizer_definition files = *stored;
+    TRY(tokenizer_files_read(&files, path, c->tokenizer.merges));
+    const bool same = same_text(files.vocabulary, files.vocabulary_bytes, stored->vocabulary,
+                                stored->vocabulary_bytes) &&
+                      (stored->kind != TOKENIZER_BPE ||
+                       same_text(files.merges, files.merges_bytes, stored->merges,
+                                 stored->merges_bytes));
+    if (files.merges == stored->merges)
+        files.merges = NULL;
+    tokenizer_files_release(&files);
+    if (same)
+        return NULL;
+    return error_new(ERROR_INPUT, "%s was trained with another vocabulary than %s; set "
+                     "tokenizer.vocabulary back, or choose another run.folder", checkpoint, path);
+}
+
+static struct error *open_on_rank_0(struct tokenizer **out, const struct config *c, int threads,
+                                    const struct checkpoint_file *file)
+{
+    const char *path = c->tokenizer.vocabulary;
+    if (file) {    /* a tokenizer made before a failure is the caller's to destroy */
+        TRY(checkpoint_tokenizer(file, out));
+        return *path ? check_files(tokenizer_definition(*out), checkpoint_path(file), c) : NULL;
+    }
+    struct tokenizer_definition d;
+    TRY(wanted(&d, c));
+    TRY(*path ? tokenizer_files_read(&d, path, c->tokenizer.merges) : learn(&d, c, threads));
+    struct error *e = tokenizer_create(out, &d);
+    tokenizer_files_release(&d);
+    return e;
+}
+
+/* From rank 0's tokenizer one of the same texts on every other rank. */
+static struct error *share(struct tokenizer **tokenizer, struct comm *comm, const char *name)
+{
+    struct tokenizer_definition d = {0};
+    if (*tokenizer)
+        d = *tokenizer_definition(*tokenizer);
+    const char *const own_vocabulary = d.vocabulary, *const own_merges = d.merges;
+    TRY(comm_broadcast(comm, &d, sizeof d));
+    char *texts = malloc(d.vocabulary_bytes + d.merges_bytes + 1);
+    struct error *e = comm_agree(comm, texts ? NULL : error_new(ERROR_MEMORY, "no memory for the "
+                                                                "vocabulary"));
+    if (!e && *tokenizer) {
+        memcpy(texts, own_vocabulary, d.vocabulary_bytes);
+        if (own_merges)
+            memcpy(texts + d.vocabulary_bytes, own_merges, d.merges_bytes);
+    }
+    if (!e)
+        e = comm_broadcast(comm, texts, d.vocabulary_bytes + d.merges_bytes);
+    d.name = name;    /* of the pointers that came from rank 0 none is used */
+    d.vocabulary = texts;
+    d.merges = d.kind == TOKENIZER_BPE && texts ? texts + d.vocabulary_bytes : NULL;
+    if (!e)
+        e = comm_agree(comm, *tokenizer ? NULL : tokenizer_create(tokenizer, &d));
+    free(texts);
+    return e;
+}
+
+static struct error *check(const struct tokenizer *t, const struct config *c)
+{
+    const char *path = c->tokenizer.vocabulary;
+    if (tokenizer_start_id(t) < 0)
+        return error_new(ERROR_INPUT, "%s has no entry %s, which every sample begins with",
+                         *path ? path : "tokenizer.reserved", tokenizer_start_name(t));
+    if (tokenizer_size(t) > c->model.vocabulary_size)
+        return error_new(ERROR_USAGE, "%s has %d entries, more than model.vocabulary_size %lld; "
+                         "raise it", *path ? path : "the vocabulary", tokenizer_size(t),
+                         (long long)c->model.vocabulary_size);
+    return NULL;
+}
+
+struct error *run_tokenizer_open(struct tokenizer **out, struct comm *comm,
+                                 const struct config *config, const struct checkpoint_file *file)
+{
+    struct tokenizer *t = NULL;
+    const int threads = (int)config->data.threads * comm_local_size(comm);
+    struct error *e = comm_agree(
+        comm, comm_rank(comm) == 0 ? open_on_rank_0(&t, config, threads, file) : NULL);
+    if (!e)
+        e = share(&t, comm, *config->tokenizer.vocabulary ? config->tokenizer.vocabulary
+                                                          : "the vocabulary");
+    if (!e)
+        e = check(t, config);
+    if (e) {
+        tokenizer_destroy(t);
+        return e;
+    }
+    *out = t;
+    return NULL;
+}
