@@ -167,8 +167,8 @@ struct attention_decode {
  * The head fused with softmax and cross entropy, so that logits never reach memory as a whole:
  * z = x . weight + bias; losses = logsumexp(z) - z[target], where mask is 1, else 0.
  * correct = 1 where the largest z (the first of equals) is the target's, for every row.
- * With dx given also backward of the summed loss: dz = softmax(z) - onehot(target) on masked-in
- * rows, dx = dz . weight^T, dweight += x^T . dz, dbias += sum dz.
+ * With dx given also backward of the summed loss: dz = (softmax(z) - onehot(target)) * gradient_scale
+ * on masked-in rows, dx = dz . weight^T, dweight += x^T . dz, dbias += sum dz.
  */
 struct classifier {
     float *losses;             /* (N)  out: cross entropy of every row, masked in or not */
@@ -180,9 +180,29 @@ struct classifier {
     const float *bias;         /* (V)  in, may be NULL */
     const int32_t *targets;    /* (N)  in */
     const uint8_t *mask;       /* (N)  in: 1 where the row counts in the loss */
+    const float *gradient_scale;    /* (1)  in: the loss scale of fp16; NULL: 1 */
     bool transposed;           /* weight is (V, C): a head tied to the token embedding */
     int64_t N;
     int C, V;
+};
+
+/* Exact sums over the positions of one or more batches; add them, divide at the end. All doubles:
+ * counts are exact up to 2^53. */
+struct loss_sums {
+    double loss;               /* cross entropy where loss_mask is 1 */
+    double loss_tokens;        /* how many those are */
+    double metric_loss;        /* cross entropy where metric_mask is 1 */
+    double metric_tokens;
+    double correct;            /* right predictions where loss_mask is 1 (Keras's masked accuracy) */
+};
+
+/* Adds a batch to the sums, in an order that depends on N only. */
+struct sum_losses {
+    struct loss_sums *sums;    /* (1)  added to */
+    const float *losses;       /* (N)  in: of `classifier`, as is correct */
+    const uint8_t *correct;    /* (N)  in */
+    const uint8_t *loss_mask, *metric_mask;    /* (N)  in */
+    int64_t N;
 };
 
 /* logits = x . weight + bias, in fp32, for sampling. */
@@ -197,22 +217,81 @@ struct logits_forward {
 };
 
 /*
+ * What ranks add up in a step beside the gradients, in device memory: nothing but doubles, so that one
+ * sum over ranks takes them all.
+ */
+struct step_sums {
+    struct loss_sums losses;
+    double samples;
+    double stop_votes;         /* ranks that were asked to stop */
+};
+
+/*
+ * Learning rates of the updates a step may turn out to be, for the host does not know yet whether the
+ * steps before it were skipped: `of[k]` is the one that first + k others come before.
+ * alpha = learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t), t = first + k + 1;
+ * decay = learning_rate * weight_decay.
+ */
+enum { UPDATE_RATES = 4 };
+struct update_rates {
+    int64_t first;
+    struct update_rate {
+        float alpha, decay;
+    } of[UPDATE_RATES];
+};
+
+/* What the optimizer remembers beside the moments, in device memory. */
+struct update_state {
+    int64_t updates;           /* done; a skipped one is none */
+    double loss_scale;         /* of fp16; 1 where losses are not scaled */
+    int64_t finite_steps;      /* since the scale last changed */
+    float gradient_scale;      /* what `classifier` multiplies with: loss_scale / scale_divisor */
+};
+
+/* How this step's update goes, in device memory: written by plan_update, read by adam. */
+struct update_plan {
+    double norm;               /* L2 norm of the mean gradient, before clipping */
+    double loss_scale;         /* that this step was computed with */
+    float gradient_scale;      /* what makes a summed gradient the mean, unscaled, clipped one */
+    float alpha, decay;
+    int32_t skip;              /* 1: a gradient is not finite, and nothing may change */
+};
+
+/*
+ * With mean = 1 / loss_tokens and s = state->gradient_scale:
+ *   norm = sqrt(squares) * mean / s; gradient_scale = mean / s * min(1, clip_norm / norm).
+ * A norm that is not finite skips the update. With growth_steps > 0 the loss scale is dynamic: halved
+ * by a skipped step, doubled by the growth_steps-th finite one in a row. Source: Keras's
+ * LossScaleOptimizer.
+ */
+struct plan_update {
+    struct update_plan *plan;        /* (1)  out */
+    struct update_state *state;      /* (1)  in and out */
+    const double *squares;           /* (1)  in: of the summed gradients, by sum_of_squares */
+    const struct step_sums *sums;    /* (1)  in: over all ranks */
+    const struct update_rates *rates;    /* (1)  in */
+    double clip_norm;                /* 0: never clips */
+    int64_t growth_steps;            /* 0: losses are not scaled */
+    double scale_divisor;            /* loss_scale is of the mean over so many positions */
+};
+
+/*
  * Adam as Keras computes it, on `count` elements of the flat buffers:
  *   g = gradient * gradient_scale;  p -= p * decay;
  *   m += (g - m) * (1 - beta1);  v += (g * g - v) * (1 - beta2);  p -= alpha * m / (sqrt(v) + epsilon)
- * where `squares` is given, squares * gradient_scale^2 takes the place of g * g;
- * with alpha = learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t) and decay = learning_rate *
- * weight_decay. Source: Kingma & Ba 2015, the "epsilon hat" form before section 2.1; Loshchilov &
- * Hutter 2019 for the decay.
+ * with gradient_scale, alpha and decay from `plan`; where `squares` is given, squares *
+ * gradient_scale^2 takes the place of g * g. Does nothing where the plan says skip. Source: Kingma & Ba
+ * 2015, the "epsilon hat" form before section 2.1; Loshchilov & Hutter 2019 for the decay.
  */
 struct adam {
     float *weights, *m, *v;    /* (count)  in and out */
-    void *copy;                /* (count) act  out: the bf16 copy of the weights; NULL in fp32 */
+    void *copy;                /* (count) act  out: the copy of the weights; NULL in fp32 */
     const float *gradient;     /* (count)  in */
     const float *squares;      /* (count)  in, may be NULL */
+    const struct update_plan *plan;    /* (1)  in */
     int64_t count;
-    float gradient_scale;      /* 1 / tokens, times the clip factor */
-    float alpha, epsilon, decay;
+    bool decayed;              /* false: decay counts as 0 */
+    float epsilon;
     double beta1, beta2;       /* double: 1 - 0.999f is off by 1e-5 */
 };
 
@@ -227,6 +306,17 @@ struct convert {
  * infinity in x makes it one. */
 struct sum_of_squares {
     double *result;            /* (1)  out */
+    const float *x;            /* (count)  in */
+    int64_t count;
+};
+
+/*
+ * A hash of `count` floats, by their bits, to compare replicas: the sum modulo 2^64 of
+ * mix(i * 0x9E3779B97F4A7C15 + bits of x[i]), mix the finisher of splitmix64 (Steele, Lea & Flood 2014).
+ * A sum, so that every order and every number of threads gives the same.
+ */
+struct checksum {
+    uint64_t *result;          /* (1)  out */
     const float *x;            /* (count)  in */
     int64_t count;
 };
@@ -257,10 +347,13 @@ struct kernels {
     void (*attention_backward)(struct device *, const struct attention_backward *);
     void (*attention_decode)(struct device *, const struct attention_decode *);
     void (*classifier)(struct device *, const struct classifier *);
+    void (*sum_losses)(struct device *, const struct sum_losses *);
     void (*logits_forward)(struct device *, const struct logits_forward *);
+    void (*plan_update)(struct device *, const struct plan_update *);
     void (*adam)(struct device *, const struct adam *);
     void (*convert)(struct device *, const struct convert *);
     void (*sum_of_squares)(struct device *, const struct sum_of_squares *);
+    void (*checksum)(struct device *, const struct checksum *);
 };
 
 /* The table for a device and precision. One clear error where the processor cannot compute in that

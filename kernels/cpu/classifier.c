@@ -79,7 +79,8 @@ void cpu_classifier(struct device *device, enum dtype act, const struct classifi
             .operands = act, .result = DTYPE_F32,
         });
         simd->cross_entropy(act, s.z, a->dx ? s.dz : NULL, a->losses + first, a->correct + first,
-                            a->targets + first, a->mask + first, rows, a->V);
+                            a->targets + first, a->mask + first,
+                            a->gradient_scale ? *a->gradient_scale : 1.0f, rows, a->V);
         if (a->dx)
             backward_tile(device, act, a, &s, first, rows);
     }

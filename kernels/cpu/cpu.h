@@ -59,6 +59,7 @@ struct simd_kernels {
     void (*adam)(struct device *, enum dtype act, const struct adam *);
     void (*convert)(struct device *, enum dtype act, const struct convert *);
     void (*sum_of_squares)(struct device *, enum dtype act, const struct sum_of_squares *);
+    void (*checksum)(struct device *, enum dtype act, const struct checksum *);
 
     /* Parts of the linear and classifier kernels beside their matrix products. */
     /* y = gelu(pre), n elements. */
@@ -70,10 +71,11 @@ struct simd_kernels {
     void (*column_sums)(enum dtype act, float *sums, const void *dy, int64_t N, int M);
     /* to (rows, columns) += the transpose of from (columns, rows). */
     void (*add_transposed)(float *to, const float *from, int64_t rows, int64_t columns);
-    /* losses, correct, and dz = (softmax(z) - onehot) * mask where dz is given, of `rows` rows of
-     * logits (rows, V), which are overwritten. dz may be z itself in fp32. */
+    /* losses, correct, and dz = (softmax(z) - onehot) * mask * gradient_scale where dz is given, of
+     * `rows` rows of logits (rows, V), which are overwritten. dz may be z itself in fp32. */
     void (*cross_entropy)(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
-                          const int32_t *targets, const uint8_t *mask, int64_t rows, int V);
+                          const int32_t *targets, const uint8_t *mask, float gradient_scale,
+                          int64_t rows, int V);
 };
 
 /* The kernels built from matrix products, for any instruction set. */
@@ -81,5 +83,8 @@ void cpu_linear_forward(struct device *, enum dtype act, const struct linear_for
 void cpu_linear_backward(struct device *, enum dtype act, const struct linear_backward *);
 void cpu_classifier(struct device *, enum dtype act, const struct classifier *);
 void cpu_logits_forward(struct device *, enum dtype act, const struct logits_forward *);
+/* What a step sums up and decides. */
+void cpu_sum_losses(struct device *, enum dtype act, const struct sum_losses *);
+void cpu_plan_update(struct device *, enum dtype act, const struct plan_update *);
 
 #endif

@@ -26,6 +26,7 @@
 #define simd_adam SIMD(simd_adam)
 #define simd_convert SIMD(simd_convert)
 #define simd_sum_of_squares SIMD(simd_sum_of_squares)
+#define simd_checksum SIMD(simd_checksum)
 #define simd_gelu SIMD(simd_gelu)
 #define simd_activation_backward SIMD(simd_activation_backward)
 #define simd_column_sums SIMD(simd_column_sums)
@@ -42,13 +43,15 @@ void simd_attention_decode(struct device *, enum dtype act, const struct attenti
 void simd_adam(struct device *, enum dtype act, const struct adam *);
 void simd_convert(struct device *, enum dtype act, const struct convert *);
 void simd_sum_of_squares(struct device *, enum dtype act, const struct sum_of_squares *);
+void simd_checksum(struct device *, enum dtype act, const struct checksum *);
 void simd_gelu(enum dtype act, void *y, const void *pre, int64_t n);
 void simd_activation_backward(enum dtype act, enum activation activation, void *dx,
                               const void *saved, int64_t n);
 void simd_column_sums(enum dtype act, float *sums, const void *dy, int64_t N, int M);
 void simd_add_transposed(float *to, const float *from, int64_t rows, int64_t columns);
 void simd_cross_entropy(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
-                        const int32_t *targets, const uint8_t *mask, int64_t rows, int V);
+                        const int32_t *targets, const uint8_t *mask, float gradient_scale,
+                        int64_t rows, int V);
 
 enum { LANES = VECTOR_BYTES / 4 };
 typedef float vec __attribute__((vector_size(VECTOR_BYTES), aligned(4)));

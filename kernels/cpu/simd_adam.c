@@ -1,4 +1,4 @@
-/* simd_adam.c - what walks the flat parameter buffers: Adam, rounding to bf16, sums of squares. */
+/* simd_adam.c - what walks the flat parameter buffers: Adam, rounding to bf16, sums and hashes. */
 #include "kernels/cpu/simd.h"
 
 #include <math.h>
@@ -9,9 +9,12 @@ enum { BLOCK = 4096 };
 void simd_adam(struct device *device, enum dtype act, const struct adam *a)
 {
     (void)device;
-    const float alpha = a->alpha, epsilon = a->epsilon, keep = 1.0f - a->decay;
+    if (a->plan->skip)
+        return;
+    const float alpha = a->plan->alpha, epsilon = a->epsilon;
+    const float keep = a->decayed ? 1.0f - a->plan->decay : 1.0f;
     const float rest1 = (float)(1.0 - a->beta1), rest2 = (float)(1.0 - a->beta2);
-    const float scale = a->gradient_scale;
+    const float scale = a->plan->gradient_scale;
 #pragma omp parallel for schedule(static)
     for (int64_t start = 0; start < a->count; start += BLOCK) {
         const int64_t n = a->count - start < BLOCK ? a->count - start : BLOCK;
@@ -65,4 +68,25 @@ void simd_sum_of_squares(struct device *device, enum dtype act, const struct sum
     for (int k = 0; k < PARTS; k++)
         total += part[k];
     *a->result = total;
+}
+
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+void simd_checksum(struct device *device, enum dtype act, const struct checksum *a)
+{
+    (void)device;
+    (void)act;
+    uint64_t sum = 0;
+#pragma omp parallel for simd schedule(static) reduction(+ : sum)
+    for (int64_t i = 0; i < a->count; i++) {
+        uint32_t bits;
+        memcpy(&bits, a->x + i, sizeof bits);
+        sum += mix((uint64_t)i * 0x9E3779B97F4A7C15u + bits);
+    }
+    *a->result = sum;
 }

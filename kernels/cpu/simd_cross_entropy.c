@@ -25,7 +25,8 @@ static uint8_t is_first_max(const float *z, int target, float max)
 }
 
 void simd_cross_entropy(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
-                        const int32_t *targets, const uint8_t *mask, int64_t rows, int V)
+                        const int32_t *targets, const uint8_t *mask, float gradient_scale,
+                        int64_t rows, int V)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < rows; n++) {
@@ -47,8 +48,8 @@ void simd_cross_entropy(enum dtype act, float *z, void *dz, float *losses, uint8
             continue;
 
         /* A row that does not count has the gradient 0, whatever its logits were. */
-        const float scale = mask[n] ? 1.0f / sum : 0.0f;
-        const float target_gradient = mask[n] ? row[target] * scale - 1.0f : 0.0f;
+        const float scale = mask[n] ? gradient_scale / sum : 0.0f;
+        const float target_gradient = mask[n] ? row[target] * scale - gradient_scale : 0.0f;
         if (act == DTYPE_F32) {
             for (int v = 0; v < V; v++)
                 row[v] *= scale;

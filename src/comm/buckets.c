@@ -12,7 +12,6 @@
  */
 #include "comm/buckets.h"
 
-#include "base/clock.h"
 #include "comm/mpi_error.h"
 #include "comm/world.h"
 
@@ -38,7 +37,8 @@ struct buckets {
     MPI_Request *requests;       /* one a bucket, and one for the scalars */
     int n;
 
-    double scalars[BUCKETS_SCALARS];
+    double *scalars;             /* of the step that finishes */
+    int scalar_count;
     bool has_thread;
     pthread_t thread;
     pthread_mutex_t lock;        /* of what follows */
@@ -88,7 +88,7 @@ static struct error *begin_ready(struct buckets *b, int *begun)
         (*begun)--;
     }
     if (*begun == 0 && finishing) {
-        TRY(mpi_check(MPI_Iallreduce(MPI_IN_PLACE, b->scalars, BUCKETS_SCALARS, MPI_DOUBLE,
+        TRY(mpi_check(MPI_Iallreduce(MPI_IN_PLACE, b->scalars, b->scalar_count, MPI_DOUBLE,
                                      MPI_SUM, world, &b->requests[b->n]), "MPI_Iallreduce"));
         (*begun)--;
     }
@@ -233,16 +233,15 @@ void buckets_ready(struct buckets *buckets, int64_t first)
     pthread_mutex_unlock(&buckets->lock);
 }
 
-struct error *buckets_finish(struct buckets *buckets, double *scalars, double *waited_s)
+struct error *buckets_finish(struct buckets *buckets, double *scalars, int count)
 {
     struct buckets *b = buckets;
-    *waited_s = 0;
     if (!b->has_thread)
         return NULL;
 
-    const double start_s = clock_now_s();
     pthread_mutex_lock(&b->lock);
-    memcpy(b->scalars, scalars, sizeof b->scalars);
+    b->scalars = scalars;
+    b->scalar_count = count;
     b->ready = 0;
     b->finishing = true;
     atomic_store(&b->hurry, true);
@@ -251,11 +250,9 @@ struct error *buckets_finish(struct buckets *buckets, double *scalars, double *w
         pthread_cond_wait(&b->wake, &b->lock);
     struct error *e = b->failure;
     b->failure = NULL;
-    memcpy(scalars, b->scalars, sizeof b->scalars);
     b->ready = b->count;
     b->finishing = b->done = false;
     atomic_store(&b->hurry, false);
     pthread_mutex_unlock(&b->lock);
-    *waited_s = clock_now_s() - start_s;
     return e;
 }

@@ -21,8 +21,6 @@
 
 struct buckets;
 
-enum { BUCKETS_SCALARS = 16 };    /* doubles that ride along */
-
 /* Collective. `gradients` (count) is host memory that outlives the buckets. All memory is allocated
  * here. Checks that all ranks have the same count. */
 MUST_USE struct error *buckets_create(struct buckets **out, struct comm *comm, float *gradients,
@@ -38,10 +36,10 @@ size_t buckets_extra_bytes(const struct buckets *buckets);
 void buckets_ready(struct buckets *buckets, int64_t first);
 
 /*
- * Collective. Waits until every bucket is the sum over all ranks, the same bits on each; begins what
- * was not begun. `scalars` (BUCKETS_SCALARS) are summed along. `*waited_s` is how long this call had
- * to wait: the communication that was not hidden behind backward.
+ * Collective. What the device computes after it finds every bucket, and the `count` doubles at
+ * `scalars` (device memory), to be the sums over all ranks, the same bits
+ * on each; begins what was not begun.
  */
-MUST_USE struct error *buckets_finish(struct buckets *buckets, double *scalars, double *waited_s);
+MUST_USE struct error *buckets_finish(struct buckets *buckets, double *scalars, int count);
 
 #endif

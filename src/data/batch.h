@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /*
- * Row-major arrays of (B, T) in host memory, borrowed from the stream that filled them. Rows beyond
+ * Row-major arrays of (B, T), borrowed from whoever filled them: in host memory from a stream, in
+ * device memory once they are with the model. Rows beyond
  * the last sample of a short global batch are all padding: token 0, masks 0.
  */
 struct batch {

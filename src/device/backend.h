@@ -19,8 +19,29 @@ struct backend {
     void (*copy_out)(struct device *device, void *host, const void *from, size_t bytes);
     void (*copy)(struct device *device, void *to, const void *from, size_t bytes);
     void (*zero)(struct device *device, void *memory, size_t bytes);
+    void (*upload)(struct device *device, void *to, const void *host, size_t bytes);
+    MUST_USE struct error *(*fetch)(void *self, void *host, const void *from, size_t bytes);
     MUST_USE struct error *(*synchronize)(void *self);
+
+    bool runs_behind;
+    /* Events are the back-end's own; failures are latched in the device. */
+    MUST_USE struct error *(*event_create)(struct device *device, void **out,
+                                           enum device_event_kind kind);
+    void (*event_destroy)(void *event);
+    void (*event_record)(struct device *device, void *event, enum device_stream stream);
+    void (*event_wait)(struct device *device, void *event, enum device_stream stream);
+    bool (*event_done)(struct device *device, void *event);
+    double (*event_seconds)(void *from, void *to);
+
+    /* NULL where there are no graphs. */
+    void (*graph_begin)(struct device *device);
+    MUST_USE struct error *(*graph_end)(struct device *device, void **out);
+    void (*graph_launch)(struct device *device, void *graph);
+    void (*graph_destroy)(void *graph);
 };
+
+/* A back-end's state, of an open device. */
+void *device_self(const struct device *device);
 
 extern const struct backend backend_cpu;
 

@@ -6,9 +6,12 @@
  */
 #include "device/backend.h"
 
+#include "base/clock.h"
+
 #include <omp.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -84,10 +87,60 @@ static void cpu_zero(struct device *device, void *memory, size_t bytes)
     memset(memory, 0, bytes);
 }
 
+static struct error *cpu_fetch(void *self, void *host, const void *from, size_t bytes)
+{
+    (void)self;
+    memcpy(host, from, bytes);
+    return NULL;
+}
+
 static struct error *cpu_synchronize(void *self)
 {
     (void)self;
     return NULL;
+}
+
+/* Work is done when it is called: an event is the time of its recording. */
+struct cpu_event {
+    double recorded_s;
+};
+
+static struct error *cpu_event_create(struct device *device, void **out,
+                                      enum device_event_kind kind)
+{
+    (void)device;
+    (void)kind;
+    struct cpu_event *event = calloc(1, sizeof *event);
+    if (!event)
+        return error_new(ERROR_MEMORY, "no memory for an event (%zu bytes)", sizeof *event);
+    *out = event;
+    return NULL;
+}
+
+static void cpu_event_record(struct device *device, void *event, enum device_stream stream)
+{
+    (void)device;
+    (void)stream;
+    ((struct cpu_event *)event)->recorded_s = clock_now_s();
+}
+
+static void cpu_event_wait(struct device *device, void *event, enum device_stream stream)
+{
+    (void)device;
+    (void)event;
+    (void)stream;
+}
+
+static bool cpu_event_done(struct device *device, void *event)
+{
+    (void)device;
+    (void)event;
+    return true;
+}
+
+static double cpu_event_seconds(void *from, void *to)
+{
+    return ((struct cpu_event *)to)->recorded_s - ((struct cpu_event *)from)->recorded_s;
 }
 
 const struct backend backend_cpu = {
@@ -102,5 +155,13 @@ const struct backend backend_cpu = {
     .copy_out = cpu_copy,
     .copy = cpu_copy,
     .zero = cpu_zero,
+    .upload = cpu_copy,
+    .fetch = cpu_fetch,
     .synchronize = cpu_synchronize,
+    .event_create = cpu_event_create,
+    .event_destroy = free,
+    .event_record = cpu_event_record,
+    .event_wait = cpu_event_wait,
+    .event_done = cpu_event_done,
+    .event_seconds = cpu_event_seconds,
 };

@@ -15,8 +15,8 @@ void branch_attention(struct model *m, const struct pass *pass, int l, const voi
         .bias = m->weights + o->qkv_bias, .N = pass->N, .K = C, .M = 3 * NH * HS,
     });
     k->attention_forward(m->device, &(struct attention_forward){
-        .out = a->attended, .lse = a->lse, .qkv = a->qkv, .key_mask = m->key_mask,
-        .first_key = pass->first_key, .B = pass->B, .T = pass->T, .NH = NH, .HS = HS,
+        .out = a->attended, .lse = a->lse, .qkv = a->qkv, .key_mask = pass->batch->key_mask,
+        .first_key = pass->batch->first_key, .B = pass->B, .T = pass->T, .NH = NH, .HS = HS,
         .dropout = pass_dropout(m, pass, l, DROPOUT_PROBABILITIES),
     });
     k->linear_forward(m->device, &(struct linear_forward){
@@ -40,8 +40,8 @@ void branch_attention_backward(struct model *m, const struct pass *pass, int l, 
     });
     k->attention_backward(m->device, &(struct attention_backward){
         .dqkv = m->dqkv, .dout = m->dattended, .out = a->attended, .lse = a->lse, .qkv = a->qkv,
-        .key_mask = m->key_mask, .first_key = pass->first_key, .B = pass->B, .T = pass->T,
-        .NH = NH, .HS = HS, .dropout = pass_dropout(m, pass, l, DROPOUT_PROBABILITIES),
+        .key_mask = pass->batch->key_mask, .first_key = pass->batch->first_key,
+        .B = pass->B, .T = pass->T, .NH = NH, .HS = HS, .dropout = pass_dropout(m, pass, l, DROPOUT_PROBABILITIES),
     });
     k->linear_backward(m->device, &(struct linear_backward){
         .dx = m->dbranch, .dweight = g + o->qkv, .dbias = g + o->qkv_bias, .dy = m->dqkv, .x = x,

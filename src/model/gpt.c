@@ -43,6 +43,8 @@ static void lay_out_activations(struct model *m, struct arena *arena)
     m->positions = arena_take(arena, N * sizeof(int32_t));
     m->key_mask = arena_take(arena, N);
     m->loss_mask = arena_take(arena, N);
+    m->metric_mask = arena_take(arena, N);
+    m->sums = arena_take(arena, sizeof *m->sums);
     m->x0 = arena_take(arena, N * C * act);
     for (int l = 0; l < m->spec.L; l++) {
         /* Without backward nothing of a layer is needed after it, but for the next one's input:
@@ -88,30 +90,22 @@ static void lay_out_state(struct model *m, struct arena *arena)
     m->gradients = arena_take(arena, count * sizeof(float));
 }
 
-static void lay_out_host(struct model *m, struct arena *arena)
-{
-    const size_t N = (size_t)m->options.B * (size_t)m->options.T;
-    m->host_losses = arena_take(arena, N * sizeof(float));
-    m->host_correct = arena_take(arena, N);
-}
-
 static struct error *allocate(struct model *m)
 {
-    struct arena activations = {0}, state = {0}, host = {0};
+    struct arena activations = {0}, state = {0};
+    void *host;
     lay_out_activations(m, &activations);
     lay_out_state(m, &state);
-    lay_out_host(m, &host);
     TRY(device_allocate(m->device, &m->memory, activations.used, "activations"));
     TRY(device_allocate(m->device, &m->state, state.used,
                         m->options.training ? "weights and gradients" : "weights"));
-    TRY(device_allocate_host(m->device, &m->host_memory, host.used, "losses on the host"));
+    TRY(device_allocate_host(m->device, &host, sizeof *m->host_sums, "losses on the host"));
+    m->host_sums = host;
 
     activations = (struct arena){.base = m->memory, .capacity = activations.used};
     state = (struct arena){.base = m->state, .capacity = state.used};
-    host = (struct arena){.base = m->host_memory, .capacity = host.used};
     lay_out_activations(m, &activations);
     lay_out_state(m, &state);
-    lay_out_host(m, &host);
     return NULL;
 }
 
@@ -158,7 +152,7 @@ void model_destroy(struct model *model)
         return;
     device_release(model->device, model->memory);
     device_release(model->device, model->state);
-    device_release(model->device, model->host_memory);
+    device_release(model->device, model->host_sums);
     model_offsets_release(&model->offsets);
     parameters_destroy(model->parameters);
     free(model->layers);
@@ -218,8 +212,9 @@ void model_zero_gradients(struct model *model)
 
 /* ---- forward ---- */
 
-static struct pass load_batch(struct model *m, const struct batch *batch, bool training)
+struct batch model_load(struct model *model, const struct batch *batch)
 {
+    struct model *m = model;
     const size_t N = (size_t)batch->B * (size_t)batch->T;
     if (batch->B > m->options.B || batch->T > m->options.T)
         BUG("a batch of %d x %d in a model made for %d x %d", batch->B, batch->T, m->options.B,
@@ -233,12 +228,24 @@ static struct pass load_batch(struct model *m, const struct batch *batch, bool t
     if (batch->targets) {
         device_copy_in(m->device, m->targets, batch->targets, N * sizeof(int32_t));
         device_copy_in(m->device, m->loss_mask, batch->loss_mask, N);
+        device_copy_in(m->device, m->metric_mask, batch->metric_mask, N);
     }
+    struct batch loaded = *batch;
+    loaded.tokens = m->tokens;
+    loaded.targets = m->targets;
+    loaded.key_mask = m->key_mask;
+    loaded.loss_mask = m->loss_mask;
+    loaded.metric_mask = m->metric_mask;
+    loaded.first_key = batch->first_key ? m->first_key : NULL;
+    loaded.positions = batch->positions ? m->positions : NULL;
+    return loaded;
+}
+
+static struct pass begin_pass(const struct batch *batch, bool training)
+{
     return (struct pass){
-        .B = batch->B, .T = batch->T, .N = (int64_t)N, .training = training,
-        .first_key = batch->first_key ? m->first_key : NULL,
-        .positions = batch->positions ? m->positions : NULL,
-        .step = batch->step, .first_sample = batch->first_sample,
+        .batch = batch, .B = batch->B, .T = batch->T, .N = (int64_t)batch->B * batch->T,
+        .training = training,
     };
 }
 
@@ -252,8 +259,9 @@ static struct dropout embedding_dropout(const struct model *m, const struct pass
 static const void *forward(struct model *m, const struct pass *pass)
 {
     m->kernels->embed_forward(m->device, &(struct embed_forward){
-        .x = m->x0, .tokens = m->tokens, .token_table = m->weights + m->offsets.token,
-        .position_table = m->weights + m->offsets.position, .positions = pass->positions,
+        .x = m->x0, .tokens = pass->batch->tokens,
+        .token_table = m->weights + m->offsets.token,
+        .position_table = m->weights + m->offsets.position, .positions = pass->batch->positions,
         .B = pass->B, .T = pass->T, .C = m->spec.C, .dropout = embedding_dropout(m, pass),
     });
     for (int l = 0; l < m->spec.L; l++)
@@ -261,8 +269,9 @@ static const void *forward(struct model *m, const struct pass *pass)
     return m->block->forward_end(m, pass);
 }
 
-/* The head: losses, and in training its gradients and m->dx. */
-static void classify(struct model *m, const struct pass *pass, const void *x)
+/* The head: losses, added to the sums, and in training its gradients and m->dx. */
+static void classify(struct model *m, const struct pass *pass, const void *x,
+                     struct loss_sums *sums, const float *gradient_scale)
 {
     const struct model_offsets *o = &m->offsets;
     const bool bias = o->head_bias >= 0;
@@ -273,42 +282,36 @@ static void classify(struct model *m, const struct pass *pass, const void *x)
         .dbias = pass->training && bias ? m->gradients + o->head_bias : NULL,
         .x = x, .weight = model_operand(m, o->head),
         .bias = bias ? m->weights + o->head_bias : NULL,
-        .targets = m->targets, .mask = m->loss_mask, .transposed = o->tied,
+        .targets = pass->batch->targets, .mask = pass->batch->loss_mask,
+        .gradient_scale = gradient_scale, .transposed = o->tied,
         .N = pass->N, .C = m->spec.C, .V = m->spec.V,
     });
-}
-
-static struct error *add_sums(struct model *m, const struct batch *batch, struct loss_sums *sums)
-{
-    const int64_t N = (int64_t)batch->B * batch->T;
-    device_copy_out(m->device, m->host_losses, m->losses, (size_t)N * sizeof(float));
-    device_copy_out(m->device, m->host_correct, m->correct, (size_t)N);
-    TRY(device_synchronize(m->device));
-    for (int64_t n = 0; n < N; n++) {
-        if (batch->loss_mask[n]) {
-            sums->loss += (double)m->host_losses[n];
-            sums->loss_tokens++;
-            sums->correct += m->host_correct[n];
-        }
-        if (batch->metric_mask[n]) {
-            sums->metric_loss += (double)m->host_losses[n];
-            sums->metric_tokens++;
-        }
-    }
-    return NULL;
+    m->kernels->sum_losses(m->device, &(struct sum_losses){
+        .sums = sums, .losses = m->losses, .correct = m->correct,
+        .loss_mask = pass->batch->loss_mask, .metric_mask = pass->batch->metric_mask,
+        .N = pass->N,
+    });
 }
 
 struct error *model_evaluate(struct model *model, const struct batch *batch,
                              struct loss_sums *sums)
 {
-    const struct pass pass = load_batch(model, batch, false);
-    classify(model, &pass, forward(model, &pass));
-    return add_sums(model, batch, sums);
+    struct model *m = model;
+    const struct batch loaded = model_load(m, batch);
+    const struct pass pass = begin_pass(&loaded, false);
+    *m->host_sums = *sums;
+    device_copy_in(m->device, m->sums, m->host_sums, sizeof *sums);
+    classify(m, &pass, forward(m, &pass), m->sums, NULL);
+    device_copy_out(m->device, m->host_sums, m->sums, sizeof *sums);
+    TRY(device_synchronize(m->device));
+    *sums = *m->host_sums;
+    return NULL;
 }
 
 struct error *model_logits(struct model *model, const struct batch *batch, float *logits)
 {
-    const struct pass pass = load_batch(model, batch, false);
+    const struct batch loaded = model_load(model, batch);
+    const struct pass pass = begin_pass(&loaded, false);
     const struct model_offsets *o = &model->offsets;
     const int64_t N = pass.N;
     const size_t bytes = (size_t)N * (size_t)model->spec.V * sizeof(float);
@@ -334,14 +337,14 @@ static void tell_ready(model_ready *ready, void *self, int64_t first)
         ready(self, first);
 }
 
-struct error *model_train(struct model *model, const struct batch *batch, struct loss_sums *sums,
-                          model_ready *ready, void *self)
+void model_train(struct model *model, const struct batch *batch, struct loss_sums *sums,
+                 const float *gradient_scale, model_ready *ready, void *self)
 {
     struct model *m = model;
     if (!m->gradients)
         BUG("a model without gradients is trained");
-    const struct pass pass = load_batch(m, batch, true);
-    classify(m, &pass, forward(m, &pass));
+    const struct pass pass = begin_pass(batch, true);
+    classify(m, &pass, forward(m, &pass), sums, gradient_scale);
     if (!m->offsets.tied)
         tell_ready(ready, self, m->n_squares + m->offsets.head);
     m->block->backward_end(m, &pass);
@@ -355,10 +358,9 @@ struct error *model_train(struct model *model, const struct batch *batch, struct
         .dtoken_table = m->gradients + m->offsets.token,
         .dposition_table = m->gradients + m->offsets.position,
         .dtoken_squares = m->token_squares, .dx = m->dx,
-        .dx_more = m->block->input_gradient_in_two ? m->dbranch : NULL, .tokens = m->tokens,
-        .positions = pass.positions, .B = pass.B, .T = pass.T, .C = m->spec.C,
+        .dx_more = m->block->input_gradient_in_two ? m->dbranch : NULL, .tokens = batch->tokens,
+        .positions = batch->positions, .B = pass.B, .T = pass.T, .C = m->spec.C,
         .dropout = embedding_dropout(m, &pass),
     });
     tell_ready(ready, self, 0);
-    return add_sums(m, batch, sums);
 }

@@ -14,15 +14,6 @@
 
 struct model;
 
-/* Exact sums over the positions of one or more batches; add them, divide at the end. */
-struct loss_sums {
-    double loss;               /* cross entropy where loss_mask is 1 */
-    double loss_tokens;        /* how many those are */
-    double metric_loss;        /* cross entropy where metric_mask is 1 */
-    double metric_tokens;
-    double correct;            /* right predictions where loss_mask is 1 (Keras's masked accuracy) */
-};
-
 /* What the model is made for; decides the memory it takes. */
 struct model_options {
     int B, T;            /* the largest batch of model_train and model_evaluate */
@@ -57,11 +48,18 @@ void model_weights_changed(struct model *model);
 typedef void model_ready(void *self, int64_t first);
 
 void model_zero_gradients(struct model *model);
-/* Forward and backward of one micro-batch, with spec.dropout drawn from (seed, batch->step, sample):
- * adds to gradients and to `sums` (host; complete when the function returns). `ready` may be NULL (not the last micro-batch of a step). */
-MUST_USE struct error *model_train(struct model *model, const struct batch *batch,
-                                   struct loss_sums *sums, model_ready *ready, void *self);
-/* Forward only; adds to `sums`. */
+/* Copies a batch from host memory to the model's own buffers, in order with the kernels; the result, in
+ * device memory, is good until the next call, also by model_evaluate and model_logits. */
+struct batch model_load(struct model *model, const struct batch *batch);
+/*
+ * Queues forward and backward of one micro-batch, with spec.dropout drawn from (seed, batch->step,
+ * sample): adds to gradients and to `sums`. Batch and sums are in device memory. `gradient_scale` (1,
+ * device memory) multiplies all gradients; NULL: 1. `ready` may be NULL (not the last micro-batch of a
+ * step).
+ */
+void model_train(struct model *model, const struct batch *batch, struct loss_sums *sums,
+                 const float *gradient_scale, model_ready *ready, void *self);
+/* Forward only, of a batch in host memory; adds to `sums` (host), complete when it returns. */
 MUST_USE struct error *model_evaluate(struct model *model, const struct batch *batch,
                                       struct loss_sums *sums);
 /* All logits of a batch, (B, T, V) fp32 in host memory of the caller; tokens and key_mask matter. */

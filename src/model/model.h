@@ -29,11 +29,10 @@ struct layer_activations {
 
 /* One micro-batch on its way through the model. */
 struct pass {
+    const struct batch *batch;   /* in device memory */
     int B, T;
     int64_t N;                   /* B * T */
     bool training;               /* with dropout */
-    const int32_t *first_key, *positions;    /* on the device, or NULL */
-    int64_t step, first_sample;  /* as in struct batch */
 };
 
 struct decoder;
@@ -75,9 +74,10 @@ struct model {
     float *token_squares;     /* right before the gradients, as they are final last; or NULL */
     int64_t n_squares;        /* elements, padding included */
 
-    /* Inputs of a batch on the device, (N) each. */
+    /* A batch that was copied from host memory, (N) each. */
     int32_t *tokens, *targets, *first_key, *positions;
-    uint8_t *key_mask, *loss_mask;
+    uint8_t *key_mask, *loss_mask, *metric_mask;
+    struct loss_sums *sums;   /* of model_evaluate */
 
     void *x0;                 /* (N, C): the embedding */
     struct layer_activations *layers;
@@ -91,11 +91,9 @@ struct model {
     void *dx, *dbranch;       /* (N, C) */
     void *dqkv, *dattended, *dhidden;
 
-    float *host_losses;       /* (N) */
-    uint8_t *host_correct;
+    struct loss_sums *host_sums;
 
     void *memory, *state;     /* device blocks: activations; parameters */
-    void *host_memory;
 };
 
 struct decoder {
@@ -126,8 +124,8 @@ static inline const void *model_operand(const struct model *m, int64_t offset)
 static inline struct dropout pass_dropout(const struct model *m, const struct pass *pass, int l,
                                           enum dropout_site site)
 {
-    return dropout_at(pass->training ? m->spec.dropout : 0.0f, m->options.seed, pass->step, l, site,
-                      pass->first_sample, pass->T);
+    return dropout_at(pass->training ? m->spec.dropout : 0.0f, m->options.seed,
+                      pass->batch->step, l, site, pass->batch->first_sample, pass->T);
 }
 
 /*

@@ -28,7 +28,11 @@ struct step_report {
     double learning_rate;
     double grad_norm;          /* before clipping */
     int64_t step_tokens;       /* tokens in this step's loss, all ranks */
-    double step_s, data_wait_s, comm_wait_s;    /* of this rank; the waits are parts of step_s */
+    double step_s;             /* this rank's device, from the end of the step before */
+    double data_wait_s;        /* the host's wait for tokens */
+    double comm_wait_s;        /* the device's wait for other ranks' gradients; part of step_s */
+    double loss_scale;         /* of fp16; else 1 */
+    bool skipped;              /* a gradient was not finite: nothing was updated */
     bool end_of_epoch;
     bool last;
 };
@@ -66,6 +70,8 @@ enum callback_who { RANK_0, EVERY_RANK };
 struct callback {
     const char *name;          /* as errors and the log call it: "validation" */
     struct cadence when;
+    struct cadence exact;      /* those of its runs that need the model as it is after the step; for
+                                * the others it may already be some steps on */
     enum callback_who who;     /* EVERY_RANK: run is collective */
     struct error *(*run)(void *self, const struct step_report *report);
     void (*destroy)(void *self);

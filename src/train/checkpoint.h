@@ -30,6 +30,9 @@ struct progress {
     int64_t step;               /* optimizer steps done */
     int64_t epoch;              /* the cursor: the next step is step_in_epoch of epoch, both from 0 */
     int64_t step_in_epoch;
+    int64_t updates;            /* steps that changed the weights: all, but in fp16 */
+    double loss_scale;          /* of fp16; 0: losses are not scaled */
+    int64_t finite_steps;       /* since the loss scale last changed */
     int64_t samples, tokens;    /* seen so far; tokens: unmasked ones */
     uint64_t train_fingerprint; /* dataset_fingerprint of the training data */
     uint64_t seed;              /* run.seed: initial weights, order, samplers */

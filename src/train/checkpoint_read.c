@@ -53,6 +53,18 @@ static struct error *read_model(struct checkpoint_file *c)
     return NULL;
 }
 
+static struct error *read_updates(struct checkpoint_file *c, int64_t format)
+{
+    struct progress *p = &c->progress;
+    if (format < 2) {    /* from before losses were scaled: every step was an update */
+        p->updates = p->step;
+        return NULL;
+    }
+    TRY(h5_get_int(c->file, "/progress", "updates", &p->updates));
+    TRY(h5_get_double(c->file, "/progress", "loss_scale", &p->loss_scale));
+    return h5_get_int(c->file, "/progress", "finite_steps", &p->finite_steps);
+}
+
 static struct error *read_progress(struct checkpoint_file *c)
 {
     struct progress *p = &c->progress;
@@ -142,11 +154,13 @@ static struct error *read_content(struct checkpoint_file *c)
     int64_t format = 0;
     size_t bytes;
     TRY(h5_get_int(c->file, "/", "format", &format));
-    if (format != CHECKPOINT_FORMAT)
-        return error_new(ERROR_INPUT, "%s has checkpoint format %" PRId64 "; this version reads %d",
+    if (format < 1 || format > CHECKPOINT_FORMAT)
+        return error_new(ERROR_INPUT, "%s has checkpoint format %" PRId64 "; this version reads 1 to "
+                         "%d",
                          c->path, format, CHECKPOINT_FORMAT);
     TRY(read_model(c));
     TRY(read_progress(c));
+    TRY(read_updates(c, format));
     TRY(read_tokenizer(c));
     TRY(read_history(c));
     return h5_read_text(c->file, "/config", &c->config, &bytes);

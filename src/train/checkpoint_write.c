@@ -88,11 +88,14 @@ static struct error *write_progress(struct h5_file *file, const struct progress 
 {
     static const char path[] = "/progress";
     TRY(h5_make_group(file, path));
-    TRY(h5_set_text(file, path, "description", "Where the run stands: step updates are done; the "
+    TRY(h5_set_text(file, path, "description", "Where the run stands: step steps are done; the "
                     "next global batch is number step_in_epoch of epoch, both from 0."));
     TRY(h5_set_int(file, path, "step", p->step));
     TRY(h5_set_int(file, path, "epoch", p->epoch));
     TRY(h5_set_int(file, path, "step_in_epoch", p->step_in_epoch));
+    TRY(h5_set_int(file, path, "updates", p->updates));
+    TRY(h5_set_double(file, path, "loss_scale", p->loss_scale));
+    TRY(h5_set_int(file, path, "finite_steps", p->finite_steps));
     TRY(h5_set_int(file, path, "samples", p->samples));
     TRY(h5_set_int(file, path, "tokens", p->tokens));
     TRY(h5_set_int(file, path, "train_fingerprint", (int64_t)p->train_fingerprint));

@@ -217,6 +217,12 @@ static struct model_spec wanted_spec(const struct config *c)
     };
 }
 
+/* Gradients of fp16 activations would vanish, or overflow, without. */
+static bool scales_losses(const struct job *j)
+{
+    return j->kernels->activation == DTYPE_F16;
+}
+
 static struct error *make_model(struct job *j)
 {
     const struct config *c = j->config;
@@ -243,7 +249,9 @@ static struct error *make_model(struct job *j)
         .beta1 = c->optimizer.beta1, .beta2 = c->optimizer.beta2, .epsilon = c->optimizer.epsilon,
         .weight_decay = adamw ? c->optimizer.weight_decay : 0,
         .decay_matrices_only = !strcmp(c->optimizer.decay_on, "matrices"),
-        .clip_norm = c->optimizer.clip_norm}));
+        .clip_norm = c->optimizer.clip_norm,
+        .scaled_positions = scales_losses(j)
+                                ? c->train.global_batch * c->data.sequence_length : 0}));
     return snapshot_create(&j->snapshot, j->device, j->model, j->optimizer);
 }
 
@@ -251,6 +259,9 @@ static struct error *make_model(struct job *j)
 static struct error *first_values(struct job *j)
 {
     const struct parameters *p = model_parameters(j->model);
+    *j->snapshot->state = (struct update_state){
+        .updates = j->progress.updates, .loss_scale = j->progress.loss_scale,
+        .finite_steps = j->progress.finite_steps};
     if (j->file)
         return checkpoint_read(j->file, p, j->snapshot->weights, j->snapshot->m, j->snapshot->v);
     parameters_initialize(p, (uint64_t)j->config->run.seed, j->snapshot->weights);
@@ -323,6 +334,7 @@ static struct error *add_callbacks(struct job *j)
     TRY(saver_create(&j->saver, c->run.folder, (int)c->checkpoint.keep));
     return saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
         .when = saving, .stop_on_error = !strcmp(c->checkpoint.on_error, "stop"),
+        .loss_scaling = scales_losses(j),
         .saver = j->saver, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
         .config_yaml = j->config_yaml, .history = &j->history,
         .train_fingerprint = corpus_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
@@ -419,13 +431,16 @@ struct error *job_run(struct job *job)
     struct job *j = job;
     struct trainer *trainer;
     TRY(trainer_create(&trainer, &(struct trainer_parts){
-        .comm = j->comm, .device = j->device, .model = j->model, .optimizer = j->optimizer,
-        .buckets = j->buckets, .stream = j->stream, .schedule = &j->schedule,
-        .micro_batches = j->micro_batches, .steps_per_epoch = j->steps_per_epoch,
-        .last_step = j->last_step, .check_every_steps = j->config->train.check_every_steps,
+        .comm = j->comm, .device = j->device, .kernels = j->kernels, .model = j->model,
+        .optimizer = j->optimizer, .buckets = j->buckets, .stream = j->stream,
+        .schedule = &j->schedule, .micro_batch = j->micro_batch,
+        .micro_batches = j->micro_batches, .T = (int)j->config->data.sequence_length,
+        .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
+        .check_every_steps = j->config->train.check_every_steps,
+        .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .skip_steps = scales_losses(j),
         .callbacks = j->callbacks, .callback_count = j->callback_count},
-        &(struct trainer_start){.step = j->progress.step, .samples = j->progress.samples,
-                                .tokens = j->progress.tokens}));
+        &(struct trainer_start){.step = j->progress.step, .updates = j->progress.updates,
+                                .samples = j->progress.samples, .tokens = j->progress.tokens}));
     struct error *e = trainer_run(trainer);
     trainer_destroy(trainer);
     TRY(e);

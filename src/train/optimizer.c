@@ -1,4 +1,4 @@
-/* optimizer.c - Adam and AdamW: the host's part, scalars and ranges; the kernel does the rest. */
+/* optimizer.c - Adam and AdamW: the host's part, rates and ranges; the kernels do the rest. */
 #include "train/optimizer.h"
 
 #include "base/arena.h"
@@ -21,6 +21,7 @@ struct optimizer {
     struct optimizer_options options;
     float *m, *v;
     double *squares;      /* (1) on the device */
+    struct update_state *state;    /* (1) on the device */
     void *memory;
     struct range *ranges;
     int n_ranges;
@@ -32,6 +33,7 @@ static void lay_out(struct optimizer *o, struct arena *arena)
     o->m = arena_take(arena, bytes);
     o->v = arena_take(arena, bytes);
     o->squares = arena_take(arena, sizeof(double));
+    o->state = arena_take(arena, sizeof *o->state);
 }
 
 static void find_ranges(struct optimizer *o)
@@ -79,6 +81,8 @@ struct error *optimizer_create(struct optimizer **out, struct device *device,
         goto fail;
     arena = (struct arena){.base = o->memory, .capacity = arena.used};
     lay_out(o, &arena);
+    if ((e = optimizer_restore(o, &(struct update_state){0})))
+        goto fail;
     *out = o;
     return NULL;
 
@@ -106,37 +110,54 @@ float *optimizer_v(struct optimizer *optimizer)
     return optimizer->v;
 }
 
-/* The L2 norm of the summed gradients. */
-static struct error *gradient_norm(struct optimizer *o, double *norm)
+const float *optimizer_gradient_scale(const struct optimizer *optimizer)
 {
-    double squares;
+    return optimizer->options.scaled_positions > 0 ? &optimizer->state->gradient_scale : NULL;
+}
+
+const struct update_state *optimizer_state(const struct optimizer *optimizer)
+{
+    return optimizer->state;
+}
+
+struct error *optimizer_restore(struct optimizer *optimizer, const struct update_state *state)
+{
+    struct optimizer *o = optimizer;
+    struct update_state s = {.updates = state->updates, .loss_scale = 1, .gradient_scale = 1};
+    if (o->options.scaled_positions > 0) {
+        s.loss_scale = state->loss_scale > 0 ? state->loss_scale : OPTIMIZER_LOSS_SCALE;
+        s.finite_steps = state->finite_steps;
+        s.gradient_scale = (float)(s.loss_scale / (double)o->options.scaled_positions);
+    }
+    device_copy_in(o->device, o->state, &s, sizeof s);
+    return device_synchronize(o->device);
+}
+
+struct update_rate optimizer_rate(const struct optimizer *optimizer, int64_t updates,
+                                  double learning_rate)
+{
+    const struct optimizer_options *o = &optimizer->options;
+    const double t = (double)(updates + 1);
+    const double alpha =
+        learning_rate * sqrt(1.0 - pow(o->beta2, t)) / (1.0 - pow(o->beta1, t));
+    return (struct update_rate){
+        .alpha = (float)alpha, .decay = (float)(learning_rate * o->weight_decay)};
+}
+
+void optimizer_update(struct optimizer *optimizer, const struct step_sums *sums,
+                      const struct update_rates *rates, struct update_plan *plan)
+{
+    const struct optimizer *o = optimizer;
+    const bool scaled = o->options.scaled_positions > 0;
     o->kernels->sum_of_squares(o->device, &(struct sum_of_squares){
         .result = o->squares, .x = model_gradients(o->model),
         .count = model_parameters(o->model)->flat_count,
     });
-    device_copy_out(o->device, &squares, o->squares, sizeof squares);
-    TRY(device_synchronize(o->device));
-    *norm = sqrt(squares);
-    return NULL;
-}
-
-struct error *optimizer_step(struct optimizer *optimizer, int64_t step, double learning_rate,
-                             double mean, double *norm)
-{
-    const struct optimizer *o = optimizer;
-    TRY(gradient_norm(optimizer, norm));
-    *norm *= mean;
-    if (!isfinite(*norm))
-        return error_new(ERROR_DEVICE, "the gradient of step %lld is not finite (norm %g); lower "
-                         "optimizer.learning_rate, or set optimizer.clip_norm", (long long)step,
-                         *norm);
-
-    const double clip = o->options.clip_norm > 0 && *norm > o->options.clip_norm
-                            ? o->options.clip_norm / *norm
-                            : 1.0;
-    const double t = (double)(step + 1);
-    const double alpha = learning_rate * sqrt(1.0 - pow(o->options.beta2, t)) /
-                         (1.0 - pow(o->options.beta1, t));
+    o->kernels->plan_update(o->device, &(struct plan_update){
+        .plan = plan, .state = o->state, .squares = o->squares, .sums = sums, .rates = rates,
+        .clip_norm = o->options.clip_norm, .growth_steps = scaled ? OPTIMIZER_GROWTH_STEPS : 0,
+        .scale_divisor = (double)o->options.scaled_positions,
+    });
     float *weights = model_weights(o->model);
     char *copy = model_weights_copy(o->model);
     for (int i = 0; i < o->n_ranges; i++) {
@@ -145,12 +166,9 @@ struct error *optimizer_step(struct optimizer *optimizer, int64_t step, double l
             .squares = r->squares ? model_token_squares(o->model) : NULL,
             .weights = weights + r->first, .m = o->m + r->first, .v = o->v + r->first,
             .copy = copy ? copy + (size_t)r->first * dtype_bytes(o->kernels->activation) : NULL,
-            .gradient = model_gradients(o->model) + r->first, .count = r->count,
-            .gradient_scale = (float)(mean * clip), .alpha = (float)alpha,
+            .gradient = model_gradients(o->model) + r->first, .plan = plan, .count = r->count,
+            .decayed = r->decayed, .epsilon = (float)o->options.epsilon,
             .beta1 = o->options.beta1, .beta2 = o->options.beta2,
-            .epsilon = (float)o->options.epsilon,
-            .decay = r->decayed ? (float)(learning_rate * o->options.weight_decay) : 0.0f,
         });
     }
-    return device_check(o->device);
 }

@@ -4,6 +4,10 @@
  * Adam is Keras's (epsilon added to the uncorrected root); AdamW multiplies weights by
  * 1 - learning_rate * weight_decay first, on every parameter as Keras does, or on matrices only
  * (kernels and embeddings), as GPT-2's successors do.
+ *
+ * All of an update is decided on the device, from sums that are there: the host queues it and hears
+ * later how it went. A gradient that is not finite changes nothing. In fp16 losses are scaled so that
+ * small gradients do not vanish, by a scale that follows what is finite, as Keras's LossScaleOptimizer.
  */
 #ifndef GALLEY_TRAIN_OPTIMIZER_H
 #define GALLEY_TRAIN_OPTIMIZER_H
@@ -18,7 +22,13 @@ struct optimizer_options {
     double weight_decay;        /* 0: plain Adam */
     bool decay_matrices_only;
     double clip_norm;           /* gradients are scaled so that their norm is at most this; 0: never */
+    int64_t scaled_positions;   /* fp16: the loss that is scaled is a mean over so many positions, those
+                                 * of a global batch; 0: losses are not scaled */
 };
+
+/* The loss scale at first, and how many finite steps double it: Keras's. */
+#define OPTIMIZER_LOSS_SCALE 32768.0
+enum { OPTIMIZER_GROWTH_STEPS = 2000 };
 
 /* Moments are allocated here, on the model's device, and are zero. The model must outlive it. */
 MUST_USE struct error *optimizer_create(struct optimizer **out, struct device *device,
@@ -30,12 +40,23 @@ void optimizer_destroy(struct optimizer *optimizer);
 float *optimizer_m(struct optimizer *optimizer);
 float *optimizer_v(struct optimizer *optimizer);
 
-/*
- * One update from the model's gradients, which are sums; `mean` (1 / tokens) makes them means. `step`
- * is how many updates there were before. `*norm` gets the mean gradient's L2 norm before clipping.
- * A gradient that is not finite is an error, and nothing was changed.
- */
-MUST_USE struct error *optimizer_step(struct optimizer *optimizer, int64_t step,
-                                      double learning_rate, double mean, double *norm);
+/* What model_train multiplies gradients with, device memory; NULL where losses are not scaled. */
+const float *optimizer_gradient_scale(const struct optimizer *optimizer);
+
+/* What is remembered beside the moments, device memory. */
+const struct update_state *optimizer_state(const struct optimizer *optimizer);
+/* Goes on from a stored state. Without loss scaling its scale is ignored; with it, a stored scale of 0
+ * means that there was none, and begins anew. */
+MUST_USE struct error *optimizer_restore(struct optimizer *optimizer,
+                                         const struct update_state *state);
+
+/* Host arithmetic: the rate of the update that `updates` others come before. */
+struct update_rate optimizer_rate(const struct optimizer *optimizer, int64_t updates,
+                                  double learning_rate);
+
+/* Queues one update from the model's gradients, which are sums over all ranks, as is `sums`. All
+ * arguments are in device memory; `plan` tells how it went. */
+void optimizer_update(struct optimizer *optimizer, const struct step_sums *sums,
+                      const struct update_rates *rates, struct update_plan *plan);
 
 #endif

@@ -38,6 +38,9 @@ static struct error *begin_save(const struct saving_options *o, const struct ste
             .step = report->step,
             .epoch = epoch,
             .step_in_epoch = report->step - epoch * report->steps_per_epoch,
+            .updates = o->snapshot->state->updates,
+            .loss_scale = o->loss_scaling ? o->snapshot->state->loss_scale : 0,
+            .finite_steps = o->snapshot->state->finite_steps,
             .samples = report->samples, .tokens = report->tokens,
             .train_fingerprint = o->train_fingerprint, .seed = o->seed,
             .world_size = o->world_size,
@@ -69,7 +72,8 @@ struct error *saving_callback(struct callback *callback, const struct saving_opt
     *o = *options;
     *callback = (struct callback){
         .name = "checkpoint", .when = {.every_steps = 1, .at_start = options->when.at_start,
-                                       .at_end = true}, .who = RANK_0,
+                                       .at_end = true},
+        .exact = options->when, .who = RANK_0,
         .run = saving_run, .destroy = free, .self = o,
     };
     return NULL;

@@ -16,6 +16,7 @@ struct saving_options {
     struct cadence when;
     bool stop_on_error;              /* a failed write ends the run; else it is told, and the next one
                                         is tried. The last one must succeed in any case. */
+    bool loss_scaling;               /* the optimizer's */
     struct saver *saver;
     struct snapshot *snapshot;
     const struct tokenizer *tokenizer;

@@ -16,8 +16,8 @@ struct error *snapshot_create(struct snapshot **out, struct device *device, stru
 
     void *memory;
     const size_t buffers = optimizer ? 3 : 1;
-    struct error *e =
-        device_allocate_host(device, &memory, buffers * s->bytes, "the snapshot for checkpoints");
+    struct error *e = device_allocate_host(device, &memory, buffers * s->bytes + sizeof *s->state,
+                                           "the snapshot for checkpoints");
     if (e) {
         free(s);
         return e;
@@ -26,6 +26,7 @@ struct error *snapshot_create(struct snapshot **out, struct device *device, stru
     if (optimizer) {
         s->m = s->weights + s->bytes / sizeof(float);
         s->v = s->m + s->bytes / sizeof(float);
+        s->state = (void *)((char *)memory + buffers * s->bytes);
     }
     *out = s;
     return NULL;
@@ -46,6 +47,7 @@ struct error *snapshot_take(struct snapshot *snapshot)
     if (s->optimizer) {
         device_copy_out(s->device, s->m, optimizer_m(s->optimizer), s->bytes);
         device_copy_out(s->device, s->v, optimizer_v(s->optimizer), s->bytes);
+        device_copy_out(s->device, s->state, optimizer_state(s->optimizer), sizeof *s->state);
     }
     return device_synchronize(s->device);
 }
@@ -57,6 +59,7 @@ struct error *snapshot_restore(struct snapshot *snapshot)
     if (s->optimizer) {
         device_copy_in(s->device, optimizer_m(s->optimizer), s->m, s->bytes);
         device_copy_in(s->device, optimizer_v(s->optimizer), s->v, s->bytes);
+        TRY(optimizer_restore(s->optimizer, s->state));
     }
     model_weights_changed(s->model);
     return device_synchronize(s->device);
@@ -68,5 +71,6 @@ struct error *snapshot_broadcast(struct snapshot *snapshot, struct comm *comm)
     if (!snapshot->optimizer)
         return NULL;
     TRY(comm_broadcast(comm, snapshot->m, snapshot->bytes));
-    return comm_broadcast(comm, snapshot->v, snapshot->bytes);
+    TRY(comm_broadcast(comm, snapshot->v, snapshot->bytes));
+    return comm_broadcast(comm, snapshot->state, sizeof *snapshot->state);
 }

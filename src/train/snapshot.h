@@ -14,6 +14,7 @@ struct snapshot {
     struct optimizer *optimizer;    /* NULL: weights only */
     size_t bytes;                   /* of each buffer */
     float *weights, *m, *v;         /* flat buffers, host memory */
+    struct update_state *state;     /* of the optimizer, host memory */
 };
 
 /* Allocates the buffers; device, model and optimizer are borrowed. */

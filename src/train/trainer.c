@@ -1,47 +1,68 @@
 /*
  * trainer.c - the loop: micro-batches, gradients summed over ranks, one update, callbacks.
  *
+ *     fill slot  ->  queue step s  ->  read the report of s - steps_ahead  ->  callbacks
+ *
+ * What all ranks must do alike (end, stop for a gradient that is not finite) follows from reports, and
+ * those are the same on every rank; but a rank whose callbacks need a step exactly reads its report
+ * earlier than the others. So a wish to stop that the report of step s carries ends the run after step
+ * s + steps_ahead, whenever it is read.
+ *
  * Nothing is allocated between two callbacks.
  */
 #include "train/trainer.h"
 
-#include "base/clock.h"
+#include "train/step_slot.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
-#include <xxhash.h>
+
+enum { SLOTS = 2, MOST_AHEAD = SLOTS - 1 };
 
 struct trainer {
     struct trainer_parts parts;
-    int64_t step;               /* steps done */
+    int64_t queued;                  /* steps begun */
+    int64_t step;                    /* steps whose report was read */
+    int64_t updates;                 /* of those, that were not skipped */
     int64_t samples, tokens;
-    float *weights_on_host;     /* for the comparison of ranks */
+    int64_t last_step;
+    bool stopped;
+    struct step_slot slots[SLOTS];   /* step s, counted from 0, in s % SLOTS */
+    uint64_t *checksum, *checksum_on_host;    /* for the comparison of ranks */
 };
 
-/* What ranks add up beside the gradients. Doubles: counts are exact up to 2^53. */
-enum { SUM_LOSS, SUM_LOSS_TOKENS, SUM_METRIC_LOSS, SUM_METRIC_TOKENS, SUM_CORRECT, SUM_SAMPLES };
+static struct error *allocate(struct trainer *t)
+{
+    const struct trainer_parts *p = &t->parts;
+    void *memory;
+    for (int i = 0; i < SLOTS; i++)
+        TRY(step_slot_open(&t->slots[i], p->device, p->micro_batches, p->micro_batch, p->T));
+    TRY(device_allocate(p->device, &memory, sizeof *t->checksum, "a checksum"));
+    t->checksum = memory;
+    TRY(device_allocate_host(p->device, &memory, sizeof *t->checksum, "a checksum on the host"));
+    t->checksum_on_host = memory;
+    return NULL;
+}
 
 struct error *trainer_create(struct trainer **out, const struct trainer_parts *parts,
                              const struct trainer_start *start)
 {
-    const size_t bytes =
-        (size_t)model_parameters(parts->model)->flat_count * sizeof(float);
+    if (parts->steps_ahead < 0 || parts->steps_ahead > MOST_AHEAD)
+        BUG("%d steps ahead, at most %d", parts->steps_ahead, MOST_AHEAD);
     struct trainer *t = calloc(1, sizeof *t);
     if (!t)
         return error_new(ERROR_MEMORY, "no memory for the trainer (%zu bytes)", sizeof *t);
     t->parts = *parts;
-    t->step = start->step;
+    t->queued = t->step = start->step;
+    t->updates = start->updates;
     t->samples = start->samples;
     t->tokens = start->tokens;
-    if (parts->check_every_steps > 0) {
-        void *memory;
-        struct error *e =
-            device_allocate_host(parts->device, &memory, bytes, "weights to compare");
-        if (e) {
-            free(t);
-            return e;
-        }
-        t->weights_on_host = memory;
+    t->last_step = parts->last_step;
+    struct error *e = allocate(t);
+    if (e) {
+        trainer_destroy(t);
+        return e;
     }
     *out = t;
     return NULL;
@@ -51,9 +72,14 @@ void trainer_destroy(struct trainer *trainer)
 {
     if (!trainer)
         return;
-    device_release(trainer->parts.device, trainer->weights_on_host);
+    for (int i = 0; i < SLOTS; i++)
+        step_slot_close(&trainer->slots[i]);
+    device_release(trainer->parts.device, trainer->checksum);
+    device_release(trainer->parts.device, trainer->checksum_on_host);
     free(trainer);
 }
+
+/* ---- a step, queued ---- */
 
 static void begin_buckets(void *self, int64_t first)
 {
@@ -61,103 +87,153 @@ static void begin_buckets(void *self, int64_t first)
 }
 
 /* This rank's share of the global batch: adds to the gradients, begins their sums with the last. */
-static struct error *run_micro_batches(struct trainer *t, struct loss_sums *sums, double *samples,
-                                       double *waited_s)
+static void run_micro_batches(struct trainer *t, struct step_slot *slot)
 {
     const struct trainer_parts *p = &t->parts;
     model_zero_gradients(p->model);
-    for (int micro = 0; micro < p->micro_batches; micro++) {
-        const bool last = micro == p->micro_batches - 1;
-        struct batch batch;
-        double wait_s = 0;
-        TRY(stream_read(p->stream, &batch, &wait_s));
-        *waited_s += wait_s;
-        if (batch.rows < 0)
-            BUG("the stream ended before step %lld", (long long)p->last_step);
-        *samples += batch.rows;
-        if (batch.rows > 0)
-            TRY(model_train(p->model, &batch, sums, last ? begin_buckets : NULL, p->buckets));
-        else if (last)
-            buckets_ready(p->buckets, 0);    /* a short global batch left nothing for this rank */
-    }
+    for (int i = 0; i < slot->live; i++)
+        model_train(p->model, &slot->batches[i], &slot->block->sums.losses,
+                    optimizer_gradient_scale(p->optimizer),
+                    i == slot->live - 1 ? begin_buckets : NULL, p->buckets);
+    if (slot->live == 0)
+        buckets_ready(p->buckets, 0);    /* a short global batch left nothing for this rank */
+}
+
+static struct error *run_step(struct trainer *t, struct step_slot *slot)
+{
+    const struct trainer_parts *p = &t->parts;
+    run_micro_batches(t, slot);
+    device_event_record(slot->computed, STREAM_COMPUTE);
+    TRY(buckets_finish(p->buckets, (double *)&slot->block->sums,
+                       sizeof slot->block->sums / sizeof(double)));
+    device_event_record(slot->summed, STREAM_COMPUTE);
+    optimizer_update(p->optimizer, &slot->block->sums, &slot->block->rates, &slot->block->plan);
+    step_slot_return(slot);
     return NULL;
 }
 
-static struct error *train_step(struct trainer *t, struct step_report *report)
+/* Whether a step that is still under way updates the weights is not known: so a rate for each case. A
+ * skipped step is none for the schedule, as in Keras. */
+static struct update_rates step_rates(const struct trainer *t)
+{
+    struct update_rates rates = {.first = t->updates};
+    for (int k = 0; k <= t->queued - t->step; k++)
+        rates.of[k] = optimizer_rate(t->parts.optimizer, t->updates + k,
+                                     schedule_learning_rate(t->parts.schedule, t->updates + k));
+    return rates;
+}
+
+static struct error *queue_step(struct trainer *t)
 {
     const struct trainer_parts *p = &t->parts;
-    const double start_s = clock_now_s();
-    struct loss_sums mine = {0};
-    double samples = 0, data_wait_s = 0, comm_wait_s = 0;
-    TRY(run_micro_batches(t, &mine, &samples, &data_wait_s));
+    struct step_slot *slot = &t->slots[t->queued % SLOTS];
+    const struct update_rates rates = step_rates(t);
+    device_event_record(slot->begin, STREAM_COMPUTE);
+    TRY(step_slot_fill(slot, p->stream, &rates, p->stop_asked && p->stop_asked()));
+    TRY(run_step(t, slot));
+    device_event_record(slot->end, STREAM_COMPUTE);
+    t->queued++;
+    return device_check(p->device);
+}
 
-    /* The sums of loss and counts ride along, so all ranks know the same facts. */
-    double sums[BUCKETS_SCALARS] = {
-        [SUM_LOSS] = mine.loss,
-        [SUM_LOSS_TOKENS] = mine.loss_tokens,
-        [SUM_METRIC_LOSS] = mine.metric_loss,
-        [SUM_METRIC_TOKENS] = mine.metric_tokens,
-        [SUM_CORRECT] = mine.correct,
-        [SUM_SAMPLES] = samples,
-    };
-    TRY(buckets_finish(p->buckets, sums, &comm_wait_s));
+/* ---- its report ---- */
 
-    /* Divide once, by the global count: a mean of per-rank means is wrong when masks differ. The count
-     * is not 0: every sample has at least the start token. */
-    const double mean = 1.0 / sums[SUM_LOSS_TOKENS];
-    const double learning_rate = schedule_learning_rate(p->schedule, t->step);
-    double norm;
-    TRY(optimizer_step(p->optimizer, t->step, learning_rate, mean, &norm));
-
-    const int64_t epoch = t->step / p->steps_per_epoch;
-    t->step++;    /* only now: a checkpoint's cursor always names a whole step */
-    t->samples += (int64_t)sums[SUM_SAMPLES];
-    t->tokens += (int64_t)sums[SUM_LOSS_TOKENS];
-    *report = (struct step_report){
-        .step = t->step,
+/* What is known of a step before its report was read. */
+static struct step_report expect_report(const struct trainer *t, int64_t step)
+{
+    const int64_t epoch = step > 0 ? (step - 1) / t->parts.steps_per_epoch : 0;
+    return (struct step_report){
+        .step = step,
         .epoch = epoch,
-        .step_in_epoch = t->step - epoch * p->steps_per_epoch,
-        .steps_per_epoch = p->steps_per_epoch,
-        .last_step = p->last_step,
-        .samples = t->samples,
-        .tokens = t->tokens,
-        .loss = mean * sums[SUM_LOSS],
-        .perplexity = sums[SUM_METRIC_TOKENS] > 0
-                          ? exp(sums[SUM_METRIC_LOSS] / sums[SUM_METRIC_TOKENS])
-                          : 0,
-        .accuracy = mean * sums[SUM_CORRECT],
-        .learning_rate = learning_rate,
-        .grad_norm = norm,
-        .step_tokens = (int64_t)sums[SUM_LOSS_TOKENS],
-        .step_s = clock_now_s() - start_s,
-        .data_wait_s = data_wait_s,
-        .comm_wait_s = comm_wait_s,
-        .end_of_epoch = t->step % p->steps_per_epoch == 0,
-        .last = t->step >= p->last_step,
+        .step_in_epoch = step - epoch * t->parts.steps_per_epoch,
+        .steps_per_epoch = t->parts.steps_per_epoch,
+        .last_step = t->parts.last_step,
+        .end_of_epoch = step > 0 && step % t->parts.steps_per_epoch == 0,
+        .last = step >= t->last_step,
     };
+}
+
+static struct error *wait_for(const struct trainer *t, struct device_event *event)
+{
+    while (!device_event_done(event))
+        sched_yield();
+    return device_check(t->parts.device);
+}
+
+/* Divides once, by the global count: a mean of per-rank means is wrong when masks differ. The count is
+ * not 0: every sample has at least the start token. */
+static void fill_report(struct step_report *report, const struct trainer *t,
+                        const struct step_slot *slot)
+{
+    const struct loss_sums *s = &slot->result->sums.losses;
+    const double mean = 1.0 / s->loss_tokens;
+    report->samples = t->samples;
+    report->tokens = t->tokens;
+    report->loss = mean * s->loss;
+    report->perplexity = s->metric_tokens > 0 ? exp(s->metric_loss / s->metric_tokens) : 0;
+    report->accuracy = mean * s->correct;
+    report->learning_rate = schedule_learning_rate(t->parts.schedule, t->updates);
+    report->grad_norm = slot->result->plan.norm;
+    report->loss_scale = slot->result->plan.loss_scale;
+    report->skipped = slot->result->plan.skip != 0;
+    report->step_tokens = (int64_t)s->loss_tokens;
+    report->step_s = device_event_seconds(slot->begin, slot->end);
+    report->data_wait_s = slot->data_wait_s;
+    report->comm_wait_s = device_event_seconds(slot->computed, slot->summed);
+}
+
+/* Takes in the report of the step after t->step. */
+static struct error *read_report(struct trainer *t, struct step_report *report)
+{
+    const struct step_slot *slot = &t->slots[t->step % SLOTS];
+    TRY(wait_for(t, slot->end));
+    const struct step_block *result = slot->result;
+    t->step++;
+    t->samples += (int64_t)result->sums.samples;
+    t->tokens += (int64_t)result->sums.losses.loss_tokens;
+    if (result->sums.stop_votes > 0 && t->step + t->parts.steps_ahead < t->last_step) {
+        t->last_step = t->step + t->parts.steps_ahead;
+        t->stopped = true;
+    }
+    *report = expect_report(t, t->step);
+    fill_report(report, t, slot);
+    t->updates += !report->skipped;
+    if (report->skipped && !t->parts.skip_steps)
+        return error_new(ERROR_DEVICE, "the gradient of step %lld is not finite (norm %g); lower "
+                         "optimizer.learning_rate, or set optimizer.clip_norm",
+                         (long long)(t->step - 1), report->grad_norm);
     return NULL;
 }
 
 /* Replicas that drifted apart would train on silently: so now and then all ranks compare a hash. */
+static bool check_is_due(const struct trainer *t, int64_t step)
+{
+    const int64_t every = t->parts.check_every_steps;
+    return every > 0 && step > 0 && step % every == 0;
+}
+
 static struct error *check_replicas(struct trainer *t)
 {
     const struct trainer_parts *p = &t->parts;
-    if (p->check_every_steps == 0 || t->step % p->check_every_steps != 0)
-        return NULL;
-    const size_t bytes = (size_t)model_parameters(p->model)->flat_count * sizeof(float);
-    device_copy_out(p->device, t->weights_on_host, model_weights(p->model), bytes);
+    p->kernels->checksum(p->device, &(struct checksum){
+        .result = t->checksum, .x = model_weights(p->model),
+        .count = model_parameters(p->model)->flat_count,
+    });
+    device_copy_out(p->device, t->checksum_on_host, t->checksum, sizeof *t->checksum);
     TRY(device_synchronize(p->device));
-    return comm_check_equal(p->comm, "the model's parameters",
-                            XXH3_64bits(t->weights_on_host, bytes));
+    return comm_check_equal(p->comm, "the model's parameters", *t->checksum_on_host);
+}
+
+static bool runs_here(const struct trainer *t, const struct callback *c)
+{
+    return c->who == EVERY_RANK || comm_rank(t->parts.comm) == 0;
 }
 
 static struct error *run_callbacks(struct trainer *t, const struct step_report *report)
 {
     for (int i = 0; i < t->parts.callback_count; i++) {
         const struct callback *c = &t->parts.callbacks[i];
-        if (!cadence_due(&c->when, report))
-            continue;
-        if (c->who == RANK_0 && comm_rank(t->parts.comm) != 0)
+        if (!runs_here(t, c) || !cadence_due(&c->when, report))
             continue;
         struct error *e = c->run(c->self, report);
         if (e)
@@ -166,20 +242,50 @@ static struct error *run_callbacks(struct trainer *t, const struct step_report *
     return NULL;
 }
 
-struct error *trainer_run(struct trainer *trainer)
+/* Until at most `ahead` reports are still to come. */
+static struct error *read_reports(struct trainer *t, int ahead)
 {
-    struct trainer *t = trainer;
-    const struct trainer_parts *p = &t->parts;
-    struct step_report report = {
-        .step = t->step, .steps_per_epoch = p->steps_per_epoch, .last_step = p->last_step,
-        .samples = t->samples, .tokens = t->tokens, .last = t->step >= p->last_step,
-    };
-    if (t->step == 0)
-        TRY(run_callbacks(t, &report));    /* the untrained model: the baseline */
-    while (!report.last) {
-        TRY(train_step(t, &report));
-        TRY(check_replicas(t));
+    while (t->queued - t->step > ahead) {
+        struct step_report report;
+        TRY(read_report(t, &report));
+        if (check_is_due(t, t->step))
+            TRY(check_replicas(t));
         TRY(run_callbacks(t, &report));
     }
     return NULL;
+}
+
+/* Whether something needs the model as the step queued last leaves it. */
+static bool must_be_exact(const struct trainer *t)
+{
+    const struct step_report report = expect_report(t, t->queued);
+    bool exact = report.last || check_is_due(t, report.step);
+    for (int i = 0; i < t->parts.callback_count; i++) {
+        const struct callback *c = &t->parts.callbacks[i];
+        exact |= runs_here(t, c) && cadence_due(&c->exact, &report);
+    }
+    return exact;
+}
+
+/* ---- the run ---- */
+
+struct error *trainer_run(struct trainer *trainer)
+{
+    struct trainer *t = trainer;
+    if (t->step == 0) {
+        const struct step_report report = expect_report(t, 0);
+        TRY(run_callbacks(t, &report));    /* the untrained model: the baseline */
+    }
+    while (t->queued < t->last_step) {
+        TRY(queue_step(t));
+        TRY(read_reports(t, t->parts.steps_ahead));
+        if (must_be_exact(t))
+            TRY(read_reports(t, 0));
+    }
+    return NULL;
+}
+
+bool trainer_stopped(const struct trainer *trainer)
+{
+    return trainer->stopped;
 }

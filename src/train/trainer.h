@@ -2,6 +2,10 @@
  * trainer.h - turns global batches into optimizer steps.
  *
  * Collective throughout: every rank runs the same steps and the same callbacks in the same order.
+ *
+ * The host never waits for the device inside a step. It queues a step, and while the device works it
+ * reads how the one before went, tells the callbacks that may hear of it late, and prepares the next.
+ * Only where a callback needs the model exactly as it is after a step does it wait for that step.
  */
 #ifndef GALLEY_TRAIN_TRAINER_H
 #define GALLEY_TRAIN_TRAINER_H
@@ -20,29 +24,43 @@ struct trainer;
 struct trainer_parts {
     struct comm *comm;
     struct device *device;
+    const struct kernels *kernels;
     struct model *model;
     struct optimizer *optimizer;
     struct buckets *buckets;
     struct stream *stream;             /* opened at the cursor of `start` */
     const struct schedule *schedule;
+    int micro_batch;                   /* rows of one read of the stream */
     int micro_batches;                 /* reads of the stream that make one step */
+    int T;
     int64_t steps_per_epoch;
     int64_t last_step;
     int64_t check_every_steps;         /* compare the parameters of all ranks; 0: never */
+    int steps_ahead;                   /* steps queued before the report of one is read: 0, or 1 where
+                                        * the device runs behind. The same on all ranks */
+    bool skip_steps;                   /* a gradient that is not finite skips its step, as loss scaling
+                                        * needs; else it ends the run */
+    bool (*stop_asked)(void);          /* whether this rank was asked to stop; NULL: never */
     const struct callback *callbacks;
     int callback_count;
 };
 
-/* Where a run stands: steps done, samples and tokens seen. The epoch follows from the step. */
+/* Where a run stands: steps done, those of them that updated the weights, samples and tokens seen. The
+ * epoch follows from the step. */
 struct trainer_start {
-    int64_t step, samples, tokens;
+    int64_t step, updates, samples, tokens;
 };
 
 MUST_USE struct error *trainer_create(struct trainer **out, const struct trainer_parts *parts,
                                       const struct trainer_start *start);
 void trainer_destroy(struct trainer *trainer);
 
-/* Collective. Steps until last_step, callbacks in between. */
+/*
+ * Collective. Steps until last_step, callbacks in between. When any rank is asked to stop, all end after
+ * the same step, at most steps_ahead after the one that carried the wish, as if it were the last.
+ */
 MUST_USE struct error *trainer_run(struct trainer *trainer);
+/* Whether it ended before last_step, because it was asked to. */
+bool trainer_stopped(const struct trainer *trainer);
 
 #endif

@@ -7,7 +7,7 @@
 #include "keras_fixture.h"
 #include "kernels/kernels.h"
 #include "model/gpt.h"
-#include "train/optimizer.h"
+#include "one_step.h"
 #include "train/schedule.h"
 
 #include <glob.h>
@@ -123,7 +123,7 @@ static void check_forward_and_gradients(struct rig *rig, double bound)
 
     struct loss_sums sums = {0}, evaluated = {0};
     assert_ok(model_evaluate(rig->model, &rig->batch, &evaluated));
-    assert_ok(model_train(rig->model, &rig->batch, &sums, NULL, NULL));
+    train_batch(rig->device, rig->model, &rig->batch, &sums);
     assert_true(evaluated.loss == sums.loss);
     const double loss = fixture_number(rig, "float64/forward/loss");
     assert_near("loss", sums.loss / rig->positions, loss, bound);
@@ -138,10 +138,9 @@ static void check_forward_and_gradients(struct rig *rig, double bound)
 static double step(struct rig *rig, struct optimizer *optimizer, int64_t number, double rate)
 {
     struct loss_sums sums = {0};
-    double norm;
     model_zero_gradients(rig->model);
-    assert_ok(model_train(rig->model, &rig->batch, &sums, NULL, NULL));
-    assert_ok(optimizer_step(optimizer, number, rate, 1 / rig->positions, &norm));
+    train_batch(rig->device, rig->model, &rig->batch, &sums);
+    (void)update_once(rig->device, optimizer, number, rate, rig->positions);
     return sums.loss / rig->positions;
 }
 

@@ -6,7 +6,7 @@
 #include "keras_fixture.h"
 #include "kernels/kernels.h"
 #include "model/gpt.h"
-#include "train/optimizer.h"
+#include "one_step.h"
 #include "train/schedule.h"
 
 #include <glob.h>
@@ -98,13 +98,13 @@ static void check_forward_and_gradients(struct rig *rig)
     keras_fixture_doubles(&rig->fixture, "float64/forward/loss", &loss, 1);
     struct loss_sums sums = {0};
     model_zero_gradients(rig->model);
-    assert_ok(model_train(rig->model, &batch, &sums, NULL, NULL));
+    train_batch(rig->device, rig->model, &batch, &sums);
     assert_near("loss", sums.loss / sums.loss_tokens, loss, BOUND);
     assert_tensors(rig, "float64/gradients", model_gradients(rig->model), 1 / sums.loss_tokens);
 
     /* Two micro-batches add up. */
     struct loss_sums twice = {0};
-    assert_ok(model_train(rig->model, &batch, &twice, NULL, NULL));
+    train_batch(rig->device, rig->model, &batch, &twice);
     assert_tensors(rig, "float64/gradients", model_gradients(rig->model), 0.5 / sums.loss_tokens);
     free(logits);
     free(expected);
@@ -171,13 +171,12 @@ static void check_variant(struct rig *rig, const char *name)
     for (int i = 0; i < 5; i++) {
         struct batch batch;
         struct loss_sums sums = {0};
-        double norm;
         keras_fixture_batch(&rig->fixture, i, &batch);
         model_zero_gradients(rig->model);
-        assert_ok(model_train(rig->model, &batch, &sums, NULL, NULL));
+        train_batch(rig->device, rig->model, &batch, &sums);
         assert_near("loss before the step", sums.loss / sums.loss_tokens, losses[i], BOUND);
-        assert_ok(optimizer_step(optimizer, i, schedule_learning_rate(&schedule, i),
-                                 1 / sums.loss_tokens, &norm));
+        (void)update_once(rig->device, optimizer, i, schedule_learning_rate(&schedule, i),
+                          sums.loss_tokens);
         keras_fixture_free(&batch);
         snprintf(path, sizeof path, "%s/after_%d/weights", variant, i + 1);
         if (!keras_fixture_has(&rig->fixture, path))

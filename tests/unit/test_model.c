@@ -4,7 +4,7 @@
 
 #include "device/device.h"
 #include "kernels/kernels.h"
-#include "model/gpt.h"
+#include "train_batch.h"
 
 enum { B = 4, T = 12, V = 31, N = B * T };
 
@@ -65,7 +65,7 @@ static double train_rows(struct rig *rig, int first, int rows)
 {
     struct loss_sums sums = {0};
     const struct batch batch = rows_of(rig, first, rows);
-    assert_ok(model_train(rig->model, &batch, &sums, NULL, NULL));
+    train_batch(rig->device, rig->model, &batch, &sums);
     return sums.loss;
 }
 
@@ -145,14 +145,14 @@ static void test_micro_batches_add_up(void **state)
         struct batch batch = rows_of(&rig, 0, B);
         struct loss_sums moved = {0}, later = {0}, again = {0};
         batch.first_sample += B;
-        assert_ok(model_train(rig.model, &batch, &moved, NULL, NULL));
+        train_batch(rig.device, rig.model, &batch, &moved);
         assert_true(fabs(moved.loss - whole) > 1e-4 * whole);
         batch = rows_of(&rig, 0, B);
         batch.step++;
-        assert_ok(model_train(rig.model, &batch, &later, NULL, NULL));
+        train_batch(rig.device, rig.model, &batch, &later);
         assert_true(fabs(later.loss - whole) > 1e-4 * whole);
         batch.step--;
-        assert_ok(model_train(rig.model, &batch, &again, NULL, NULL));
+        train_batch(rig.device, rig.model, &batch, &again);
         assert_true(again.loss == whole);
         free(expected);
         rig_close(&rig);
@@ -218,7 +218,7 @@ static void test_gradients_told_ready_are_final(void **state)
         model_zero_gradients(rig.model);
         struct loss_sums sums = {0};
         const struct batch batch = rows_of(&rig, 0, B);
-        assert_ok(model_train(rig.model, &batch, &sums, note_ready, &r));
+        train_batch_telling(rig.device, rig.model, &batch, &sums, note_ready, &r);
         assert_int_equal(r.first, 0);
         assert_memory_equal(r.seen, summed, (size_t)r.count * sizeof(float));
         free(r.seen);
