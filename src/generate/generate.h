@@ -2,8 +2,8 @@
  * generate.h - whole texts from a model.
  *
  * KerasHub's loop: positions are filled one after the other from the end of the shortest prompt;
- * longer prompts keep their tokens. There is no stop token; a text ends at its length. Everything
- * is allocated before the first position.
+ * longer prompts keep their tokens. A row ends behind its first generated stop token; the loop ends
+ * when all rows have, or at the length. Everything is allocated before the first position.
  *
  * The model is used by one caller at a time. Local to the rank.
  */
@@ -14,6 +14,10 @@
 #include "model/gpt.h"
 #include "text/tokenizer.h"
 
+/* Told of every token as it is decided, behind the end of the shortest prompt; also of those of a
+ * longer prompt and of those behind a row's stop token. */
+typedef void generated_token(void *self, int row, int position, int32_t token);
+
 /* What to fill. Row r holds its prompt in the first prompt_lengths[r] positions, at least one. */
 struct generation {
     struct model *model;
@@ -23,20 +27,26 @@ struct generation {
     const int *prompt_lengths;     /* (rows) */
     int64_t first_row;             /* row r draws as row first_row + r, in whatever batch it is */
     int ids;                       /* only ids below are chosen; 0: all of the model's */
+    const int32_t *stop_ids;       /* (stop_count) */
+    int stop_count;                /* 0: rows go on to their length */
+    generated_token *on_token;     /* may be NULL; not for beam, whose past changes to its end */
+    void *self;                    /* what on_token gets */
 };
 
 /*
- * Fills `tokens` (rows, length) behind the prompts. beam: each row gets its best beam, and `scores`
- * (rows) its log-probability; scores may be NULL and other kinds leave it alone. As in KerasHub, a
- * beam's score counts the model's choice, not the prompt's token, where a longer prompt goes on.
+ * Fills `tokens` (rows, length) behind the prompts. `ends` (rows): where each row ends, behind its
+ * first stop token; the length if it has none. What stands behind an end means nothing. beam: each
+ * row gets its best beam, and `scores` (rows) its log-probability. ends and scores may be NULL; kinds
+ * other than beam leave scores alone. As in KerasHub, a beam's score counts the model's choice, not
+ * the prompt's token, where a longer prompt goes on, and what follows a stop token.
  */
 MUST_USE struct error *generate_tokens(const struct generation *generation, int32_t *tokens,
-                                       double *scores);
+                                       int *ends, double *scores);
 
 /* beam only: all beams of each row, best first, from prompts (rows, length): tokens (rows, beams,
- * length), scores (rows, beams). */
+ * length), ends (rows, beams; may be NULL), scores (rows, beams). */
 MUST_USE struct error *generate_beams(const struct generation *generation, const int32_t *prompts,
-                                      int32_t *tokens, double *scores);
+                                      int32_t *tokens, int *ends, double *scores);
 
 /* A text's beginning as tokens: [BOS] and the ids of a prompt, `length` at most. */
 struct prompt {

@@ -15,7 +15,7 @@
 
 static const char *const names[] = {
     [SAMPLER_GREEDY] = "greedy", [SAMPLER_RANDOM] = "random", [SAMPLER_TOP_K] = "top_k",
-    [SAMPLER_TOP_P] = "top_p",   [SAMPLER_BEAM] = "beam",
+    [SAMPLER_TOP_P] = "top_p",   [SAMPLER_BEAM] = "beam",     [SAMPLER_CONTRASTIVE] = "contrastive",
 };
 enum { KINDS = sizeof names / sizeof names[0], MOST_BEAMS = 1024 };
 
@@ -29,9 +29,8 @@ struct error *sampler_parse(enum sampler_kind *out, const char *name)
             return NULL;
         }
     }
-    return error_new(ERROR_USAGE,
-                     "there is no sampler \"%s\"; it may be greedy, random, top_k, top_p or beam",
-                     name);
+    return error_new(ERROR_USAGE, "there is no sampler \"%s\"; it may be greedy, random, top_k, top_p, "
+                     "beam or contrastive", name);
 }
 
 const char *sampler_name(enum sampler_kind kind)
@@ -41,7 +40,7 @@ const char *sampler_name(enum sampler_kind kind)
 
 bool sampler_is_random(enum sampler_kind kind)
 {
-    return kind != SAMPLER_GREEDY && kind != SAMPLER_BEAM;
+    return kind == SAMPLER_RANDOM || kind == SAMPLER_TOP_K || kind == SAMPLER_TOP_P;
 }
 
 struct error *sampler_check(const struct sampler *sampler)
@@ -50,8 +49,13 @@ struct error *sampler_check(const struct sampler *sampler)
     if (!(s->temperature >= LEAST_TEMPERATURE && s->temperature <= MOST_TEMPERATURE))
         return error_new(ERROR_USAGE, "the temperature is %g; it must be from %g to %g",
                          s->temperature, LEAST_TEMPERATURE, MOST_TEMPERATURE);
-    if (s->kind == SAMPLER_TOP_K && s->k < 1)
-        return error_new(ERROR_USAGE, "top_k's k is %d; it must be 1 or more", s->k);
+    if ((s->kind == SAMPLER_TOP_K || s->kind == SAMPLER_CONTRASTIVE) && s->k < 1)
+        return error_new(ERROR_USAGE, "%s's k is %d; it must be 1 or more", names[s->kind], s->k);
+    if (s->kind == SAMPLER_CONTRASTIVE && s->k > MOST_BEAMS)
+        return error_new(ERROR_USAGE, "contrastive's k is %d; it must be from 1 to %d", s->k,
+                         MOST_BEAMS);
+    if (s->kind == SAMPLER_CONTRASTIVE && !(s->alpha >= 0 && s->alpha <= 1))
+        return error_new(ERROR_USAGE, "contrastive's alpha is %g; it must be from 0 to 1", s->alpha);
     if (s->kind == SAMPLER_TOP_P && s->k < 0)
         return error_new(ERROR_USAGE, "top_p's k is %d; it must be 0 (no cut) or more", s->k);
     if (s->kind == SAMPLER_TOP_P && !(s->p >= 0 && s->p <= 1))
@@ -75,11 +79,13 @@ void sampler_describe(const struct sampler *sampler, char *text, size_t bytes)
         snprintf(own, sizeof own, ", p %g", s->p);
     else if (s->kind == SAMPLER_BEAM)
         snprintf(own, sizeof own, ", beams %d", s->beams);
+    else if (s->kind == SAMPLER_CONTRASTIVE)
+        snprintf(own, sizeof own, ", k %d, alpha %g", s->k, s->alpha);
 
     if (sampler_is_random(s->kind))
         snprintf(common, sizeof common, ", temperature %g, seed %llu", s->temperature,
                  (unsigned long long)s->seed);
-    else if (s->kind == SAMPLER_BEAM)
+    else if (s->kind != SAMPLER_GREEDY)
         snprintf(common, sizeof common, ", temperature %g", s->temperature);
     snprintf(text, bytes, "%s%s%s", name, own, common);
 }
@@ -184,8 +190,16 @@ void sampler_distribution(const struct sampler *sampler, const float *logits, in
         break;
     case SAMPLER_RANDOM:
     case SAMPLER_BEAM:
+    case SAMPLER_CONTRASTIVE:
         break;
     }
+}
+
+void sampler_largest(const float *probabilities, int V, int k, int *order, int *ids)
+{
+    build_heap(probabilities, order, V);
+    for (int i = 0; i < k; i++)
+        ids[i] = take_first(probabilities, order, V - i);
 }
 
 int sampler_draw(const struct sampler *sampler, const float *probabilities, int V, int64_t row,

@@ -84,7 +84,7 @@ struct error *generate_texts(const struct text_generation *generation, char **te
     /* The model may have more ids than the vocabulary has entries; those have no text. */
     if ((e = generate_tokens(&(struct generation){
              .model = t->model, .sampler = t->sampler, .rows = t->count, .length = t->length,
-             .prompt_lengths = lengths, .first_row = t->first_row, .ids = ids}, tokens, scores)))
+             .prompt_lengths = lengths, .first_row = t->first_row, .ids = ids}, tokens, NULL, scores)))
         goto done;
     for (size_t i = 0; !e && i < count; i++)
         e = decode_row(t->tokenizer, tokens + i * length, lengths[i], t->length, &texts[i]);

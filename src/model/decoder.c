@@ -30,6 +30,8 @@ static void lay_out(struct decoder *d, struct arena *arena, struct arena *host)
     d->hidden = arena_take(arena, R * (size_t)m->spec.F * act);
     d->logits = arena_take(arena, R * (size_t)m->spec.V * sizeof(float));
     d->host_logits = arena_take(host, R * (size_t)m->spec.V * sizeof(float));
+    d->host_input = arena_take(host, R * C * act);
+    d->host_hidden = arena_take(host, R * C * sizeof(float));
     d->host_mask = arena_take(host, 2 * R * (size_t)d->capacity);
 }
 
@@ -125,8 +127,9 @@ struct error *decoder_append(struct decoder *decoder, const int32_t *tokens, con
     });
     for (int l = 0; l < m->spec.L; l++)
         m->block->append(d, l);
+    d->head_input = m->block->append_end(d);
     m->kernels->logits_forward(m->device, &(struct logits_forward){
-        .logits = d->logits, .x = m->block->append_end(d),
+        .logits = d->logits, .x = d->head_input,
         .weight = model_operand(m, m->offsets.head),
         .bias = m->offsets.head_bias >= 0 ? m->weights + m->offsets.head_bias : NULL,
         .transposed = m->offsets.tied, .N = d->rows, .C = m->spec.C, .V = m->spec.V,
@@ -135,6 +138,23 @@ struct error *decoder_append(struct decoder *decoder, const int32_t *tokens, con
     TRY(device_synchronize(m->device));
     d->position++;
     *logits = d->host_logits;
+    return NULL;
+}
+
+struct error *decoder_hidden(struct decoder *decoder, const float **hidden)
+{
+    struct decoder *d = decoder;
+    const struct model *m = d->model;
+    const int64_t count = (int64_t)d->rows * m->spec.C;
+    device_copy_out(m->device, d->host_input, d->head_input,
+                    (size_t)count * dtype_bytes(m->kernels->activation));
+    TRY(device_synchronize(m->device));
+    *hidden = d->host_hidden;
+    if (m->kernels->activation == DTYPE_F32)
+        *hidden = d->host_input;
+    else
+        for (int64_t i = 0; i < count; i++)
+            d->host_hidden[i] = bf16_to_float(((const uint16_t *)d->host_input)[i]);
     return NULL;
 }
 

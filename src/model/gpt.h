@@ -85,6 +85,9 @@ int decoder_position(const struct decoder *decoder);    /* positions held, the s
  */
 MUST_USE struct error *decoder_append(struct decoder *decoder, const int32_t *tokens,
                                       const float **logits);
+/* What the head read at the last append, (rows, C) fp32 in host memory, valid until the next append:
+ * the hidden states that contrastive search compares. */
+MUST_USE struct error *decoder_hidden(struct decoder *decoder, const float **hidden);
 /* Row r continues from what was row `from[r]`: how beams move. */
 MUST_USE struct error *decoder_reorder(struct decoder *decoder, const int *from);
 

@@ -108,7 +108,10 @@ struct decoder {
     int32_t *tokens;             /* (rows) on the device */
     void *x, *x1, *branch;       /* (rows, C) */
     void *qkv, *attended, *hidden;
+    const void *head_input;      /* (rows, C) of the last append */
     float *logits, *host_logits; /* (rows, V) */
+    void *host_input;            /* (rows, C): head_input on the host */
+    float *host_hidden;          /* the same in fp32 */
 
     void *memory, *host_memory;
 };

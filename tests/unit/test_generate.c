@@ -66,7 +66,7 @@ static void test_a_row_does_not_depend_on_its_batch_or_on_threads(void **state)
     start_rows(together, ROWS);
     assert_ok(generate_tokens(&(struct generation){
         .model = rig.model, .sampler = &sampler, .rows = ROWS, .length = LENGTH,
-        .prompt_lengths = lengths, .first_row = 100}, together, NULL));
+        .prompt_lengths = lengths, .first_row = 100}, together, NULL, NULL));
     rig_close(&rig);
     for (int r = 1; r < ROWS; r++)
         assert_memory_not_equal(together, together + r * LENGTH, sizeof alone);
@@ -76,7 +76,7 @@ static void test_a_row_does_not_depend_on_its_batch_or_on_threads(void **state)
         start_rows(alone, 1);
         assert_ok(generate_tokens(&(struct generation){
             .model = rig.model, .sampler = &sampler, .rows = 1, .length = LENGTH,
-            .prompt_lengths = lengths, .first_row = 100 + r}, alone, NULL));
+            .prompt_lengths = lengths, .first_row = 100 + r}, alone, NULL, NULL));
         assert_memory_equal(alone, together + r * LENGTH, sizeof alone);
     }
     rig_close(&rig);
@@ -95,7 +95,7 @@ static void test_longer_prompts_keep_their_tokens(void **state)
         const int32_t prompt[] = {2, 9, 8, 7, 6, 5};
         assert_ok(generate_tokens(&(struct generation){
             .model = rig.model, .sampler = &sampler, .rows = 2, .length = LENGTH,
-            .prompt_lengths = lengths}, tokens, NULL));
+            .prompt_lengths = lengths}, tokens, NULL, NULL));
         assert_int_equal(tokens[1], 7);
         assert_memory_equal(tokens + LENGTH, prompt, sizeof prompt);
     }
@@ -149,7 +149,7 @@ static void test_wide_beam_finds_the_best_of_all_texts(void **state)
     memset(text + 1, 0, FREE * sizeof *text);
     assert_ok(generate_tokens(&(struct generation){
         .model = rig.model, .sampler = &sampler, .rows = 1, .length = 1 + FREE,
-        .prompt_lengths = &length}, text, &score));
+        .prompt_lengths = &length}, text, NULL, &score));
     assert_memory_equal(text, best, sizeof best);
     assert_true(fabs(score - best_score) < 1e-5);
     rig_close(&rig);
@@ -167,7 +167,7 @@ static void test_beams_score_is_that_of_their_text(void **state)
     double scores[BEAMS];
     assert_ok(generate_beams(&(struct generation){
         .model = rig.model, .sampler = &sampler, .rows = 1, .length = LENGTH,
-        .prompt_lengths = &length}, prompt, tokens, scores));
+        .prompt_lengths = &length}, prompt, tokens, NULL, scores));
     for (int b = 0; b < BEAMS; b++) {
         const double expected =
             row_log_probability(rig.model, tokens + b * LENGTH, LENGTH, 1);
@@ -191,7 +191,7 @@ static void test_ids_without_an_entry_are_never_chosen(void **state)
         start_rows(tokens, ROWS);
         assert_ok(generate_tokens(&(struct generation){
             .model = rig.model, .sampler = &sampler, .rows = ROWS, .length = LENGTH,
-            .prompt_lengths = lengths, .ids = limited ? 16 : 0}, tokens, NULL));
+            .prompt_lengths = lengths, .ids = limited ? 16 : 0}, tokens, NULL, NULL));
         for (int i = 0; i < ROWS * LENGTH; i++)
             above[limited] += tokens[i] >= 16;
     }
@@ -212,7 +212,7 @@ static void test_a_diverged_model_is_an_error(void **state)
     model_weights_changed(rig.model);
     assert_fails(generate_tokens(&(struct generation){
         .model = rig.model, .sampler = &sampler, .rows = 1, .length = LENGTH,
-        .prompt_lengths = &length}, tokens, NULL), "not finite");
+        .prompt_lengths = &length}, tokens, NULL, NULL), "not finite");
     rig_close(&rig);
 }
 
@@ -225,7 +225,7 @@ static void test_more_tokens_than_positions_are_refused(void **state)
     int32_t tokens[LENGTH + 1] = {2};
     assert_fails(generate_tokens(&(struct generation){
         .model = rig.model, .sampler = &sampler, .rows = 1, .length = LENGTH + 1,
-        .prompt_lengths = &length}, tokens, NULL), "16 positions");
+        .prompt_lengths = &length}, tokens, NULL, NULL), "16 positions");
     rig_close(&rig);
 }
 

@@ -1,5 +1,5 @@
 /* test_generate_fixtures.c - the tokens KerasHub's samplers choose: every generate.json under
- * mini_gpt/. */
+ * mini_gpt/ and gpt2/. */
 #include "testing.h"
 
 #include "device/device.h"
@@ -19,7 +19,7 @@ struct rig {
     cJSON *json;
     int rows, length;
     int lengths[64];                    /* of the prompts */
-    int32_t prompts[MOST], tokens[MOST], expected[MOST];
+    int32_t prompts[MOST], tokens[MOST], expected[MOST], mask[MOST];
 };
 
 static void read_ints(const cJSON *object, const char *key, int32_t *out, int expected)
@@ -31,12 +31,36 @@ static void read_ints(const cJSON *object, const char *key, int32_t *out, int ex
         out[i] = (int32_t)numbers[i];
 }
 
-/* "case.generate.json" stands beside "case.h5". */
+/* Where the weights are: "case.generate.json" stands beside "case.h5", "case/generate.json" beside
+ * "case/reference.h5". */
+static void weights_path(const char *path, char *out, size_t bytes)
+{
+    const char *name = strrchr(path, '/') + 1;
+    if (!strcmp(name, "generate.json"))
+        snprintf(out, bytes, "%.*sreference.h5", (int)(name - path), path);
+    else
+        snprintf(out, bytes, "%.*s.h5", (int)(strlen(path) - strlen(".generate.json")), path);
+}
+
+/* Prompts and their masks, as ids and mask under `prompts`. */
+static void read_prompts(struct rig *rig, const cJSON *prompts, const char *ids, const char *mask)
+{
+    const cJSON *rows = cJSON_GetObjectItemCaseSensitive(prompts, ids);
+    rig->rows = cJSON_GetArraySize(rows);
+    rig->length = cJSON_GetArraySize(rows->child);
+    read_ints(prompts, ids, rig->prompts, rig->rows * rig->length);
+    read_ints(prompts, mask, rig->mask, rig->rows * rig->length);
+    for (int r = 0; r < rig->rows; r++) {
+        rig->lengths[r] = 0;
+        for (int i = 0; i < rig->length; i++)
+            rig->lengths[r] += rig->mask[r * rig->length + i];
+    }
+}
+
 static void rig_open(struct rig *rig, const char *path)
 {
     char weights[1024];
-    snprintf(weights, sizeof weights, "%.*s.h5",
-             (int)(strlen(path) - strlen(".generate.json")), path);
+    weights_path(path, weights, sizeof weights);
     keras_fixture_open(&rig->fixture, weights);
     rig->json = json_fixture_open(path);
 
@@ -52,17 +76,6 @@ static void rig_open(struct rig *rig, const char *path)
     for (int64_t i = 0; i < parameters->flat_count; i++)
         w[i] *= times;
     model_weights_changed(rig->model);
-
-    const cJSON *prompt = cJSON_GetObjectItemCaseSensitive(rig->json, "prompt");
-    rig->rows = cJSON_GetArraySize(prompt);
-    rig->length = cJSON_GetArraySize(prompt->child);
-    read_ints(rig->json, "prompt", rig->prompts, rig->rows * rig->length);
-    read_ints(rig->json, "mask", rig->expected, rig->rows * rig->length);
-    for (int r = 0; r < rig->rows; r++) {
-        rig->lengths[r] = 0;
-        for (int i = 0; i < rig->length; i++)
-            rig->lengths[r] += rig->expected[r * rig->length + i];
-    }
 }
 
 static void rig_close(struct rig *rig)
@@ -91,45 +104,75 @@ static void check_scores(const cJSON *json, const double *scores, int n)
             fail_msg("score %d is %.6f, expected %.6f", i, scores[i], expected[i]);
 }
 
-static void check_case(struct rig *rig, const cJSON *json)
+/* The rows' masks: 1 up to the end of each. */
+static void check_ends(const struct rig *rig, const char *name, const cJSON *json, const int *ends)
+{
+    static int32_t mask[MOST];
+    if (!cJSON_GetObjectItemCaseSensitive(json, "padding_mask"))
+        return;
+    read_ints(json, "padding_mask", mask, rig->rows * rig->length);
+    for (int r = 0; r < rig->rows; r++)
+        for (int i = 0; i < rig->length; i++)
+            if (mask[r * rig->length + i] != (i < ends[r]))
+                fail_msg("%s: row %d ends at %d, which its mask at %d contradicts", name, r, ends[r],
+                         i);
+}
+
+static void check_all_beams(struct rig *rig, const char *name, const struct generation *generation,
+                            const cJSON *json)
+{
+    const int beams = generation->sampler->beams, texts = rig->rows * beams;
+    double scores[256], best[256];
+    read_ints(json, "token_ids", rig->expected, texts * rig->length);
+    assert_ok(generate_beams(generation, rig->prompts, rig->tokens, NULL, scores));
+    assert_tokens(rig, name, texts);
+    check_scores(json, scores, texts);
+
+    /* And one beam a row is the best of them, with its score. */
+    memcpy(rig->tokens, rig->prompts, sizeof rig->tokens);
+    assert_ok(generate_tokens(generation, rig->tokens, NULL, best));
+    for (int r = 0; r < rig->rows; r++) {
+        assert_true(best[r] == scores[r * beams]);
+        assert_memory_equal(rig->tokens + r * rig->length,
+                            rig->expected + r * beams * rig->length,
+                            (size_t)rig->length * sizeof(int32_t));
+    }
+}
+
+static void check_case(struct rig *rig, const cJSON *json, bool all_beams)
 {
     struct sampler sampler = {
         .k = (int)json_number(json, "k", 0), .p = json_number(json, "p", 0),
         .beams = (int)json_number(json, "num_beams", 0),
+        .alpha = json_number(json, "alpha", 0),
         .temperature = json_number(json, "temperature", 1),
     };
-    assert_ok(sampler_parse(&sampler.kind, json_string(json, "sampler")));
+    const char *kind = all_beams ? "beam" : json_string(json, "sampler");
+    assert_ok(sampler_parse(&sampler.kind, kind));
+    double stops[16];
+    int32_t stop_ids[16];
+    const cJSON *stop = cJSON_GetObjectItemCaseSensitive(json, "stop_token_ids");
+    const int stop_count = cJSON_IsArray(stop) ? json_numbers(stop, stops, 16) : 0;
+    for (int i = 0; i < stop_count; i++)
+        stop_ids[i] = (int32_t)stops[i];
     const struct generation generation = {
         .model = rig->model, .sampler = &sampler, .rows = rig->rows, .length = rig->length,
-        .prompt_lengths = rig->lengths,
+        .prompt_lengths = rig->lengths, .stop_ids = stop_ids, .stop_count = stop_count,
     };
-    char name[128];
-    double scores[256] = {0};
-    sampler_describe(&sampler, name, sizeof name);
+    char name[160];
+    sampler_describe(&sampler, name, 128);
+    snprintf(name + strlen(name), 32, ", %d stop ids", stop_count);
     print_message("  %s\n", name);
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "return_all_beams"))) {
-        const int texts = rig->rows * sampler.beams;
-        read_ints(json, "token_ids", rig->expected, texts * rig->length);
-        assert_ok(generate_beams(&generation, rig->prompts, rig->tokens, scores));
-        assert_tokens(rig, name, texts);
-        check_scores(json, scores, texts);
-
-        /* And one beam a row is the best of them, with its score. */
-        double best[256];
-        memcpy(rig->tokens, rig->prompts, sizeof rig->tokens);
-        assert_ok(generate_tokens(&generation, rig->tokens, best));
-        for (int r = 0; r < rig->rows; r++) {
-            assert_true(best[r] == scores[r * sampler.beams]);
-            assert_memory_equal(rig->tokens + r * rig->length,
-                                rig->expected + r * sampler.beams * rig->length,
-                                (size_t)rig->length * sizeof(int32_t));
-        }
+    if (all_beams) {
+        check_all_beams(rig, name, &generation, json);
         return;
     }
+    int ends[64];
     read_ints(json, "token_ids", rig->expected, rig->rows * rig->length);
     memcpy(rig->tokens, rig->prompts, sizeof rig->tokens);
-    assert_ok(generate_tokens(&generation, rig->tokens, scores));
+    assert_ok(generate_tokens(&generation, rig->tokens, ends, NULL));
     assert_tokens(rig, name, rig->rows);
+    check_ends(rig, name, json, ends);
 }
 
 static void test_texts_are_kerashubs(void **state)
@@ -140,23 +183,36 @@ static void test_texts_are_kerashubs(void **state)
         print_message("%s\n", cases->gl_pathv[i]);
         rig_open(&rig, cases->gl_pathv[i]);
         const cJSON *json;
+        const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(rig.json, "prompts");
+        if (prompts)
+            read_prompts(&rig, prompts, "token_ids", "padding_mask");
+        else
+            read_prompts(&rig, rig.json, "prompt", "mask");
         cJSON_ArrayForEach(json, cJSON_GetObjectItemCaseSensitive(rig.json, "cases"))
-            check_case(&rig, json);
+            check_case(&rig, json,
+                       cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "return_all_beams")));
+        const cJSON *all_beams = cJSON_GetObjectItemCaseSensitive(rig.json, "all_beams");
+        if (all_beams) {
+            read_prompts(&rig, all_beams, "prompt", "mask");
+            check_case(&rig, all_beams, true);
+        }
         rig_close(&rig);
     }
 }
 
 int main(void)
 {
-    char folder[512], pattern[600];
-    if (!fixtures_folder("mini_gpt", folder, sizeof folder)) {
-        puts("skipped: no fixtures (GALLEY_FIXTURES)");
-        return 77;
+    glob_t cases = {0};
+    const char *const families[][2] = {{"mini_gpt", "*.generate.json"}, {"gpt2", "*/generate.json"}};
+    for (int i = 0; i < 2; i++) {
+        char folder[512], pattern[600];
+        if (!fixtures_folder(families[i][0], folder, sizeof folder))
+            continue;
+        snprintf(pattern, sizeof pattern, "%s/%s", folder, families[i][1]);
+        (void)glob(pattern, i > 0 ? GLOB_APPEND : 0, NULL, &cases);
     }
-    glob_t cases;
-    snprintf(pattern, sizeof pattern, "%s/*.generate.json", folder);
-    if (glob(pattern, 0, NULL, &cases)) {
-        puts("skipped: no generate.json under mini_gpt");
+    if (cases.gl_pathc == 0) {
+        puts("skipped: no generate.json of mini_gpt or gpt2 (GALLEY_FIXTURES)");
         return 77;
     }
     const struct CMUnitTest tests[] = {

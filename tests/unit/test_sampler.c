@@ -120,7 +120,7 @@ static void test_impossible_numbers_are_refused(void **state)
     enum sampler_kind kind;
     assert_ok(sampler_parse(&kind, "top_p"));
     assert_int_equal(kind, SAMPLER_TOP_P);
-    assert_fails(sampler_parse(&kind, "topk"), "greedy, random, top_k, top_p or beam");
+    assert_fails(sampler_parse(&kind, "topk"), "greedy, random, top_k, top_p, beam or contrastive");
 
     struct sampler sampler = sampler_of(SAMPLER_TOP_K);
     assert_ok(sampler_check(&sampler));
