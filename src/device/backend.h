@@ -6,6 +6,8 @@
 
 struct backend {
     const char *kind;
+    /* Whether "auto" should take it here; NULL: always. */
+    bool (*available)(void);
     /* Chooses threads or GPU; writes the description (at most `bytes`) and, to *self, its state. */
     MUST_USE struct error *(*open)(void **self, int *threads, char *description, size_t bytes,
                                    const struct device_options *options);
@@ -44,5 +46,8 @@ struct backend {
 void *device_self(const struct device *device);
 
 extern const struct backend backend_cpu;
+extern const struct backend backend_cuda;
+/* Those of this build, in order of preference; ends with NULL. */
+extern const struct backend *const device_backends[];
 
 #endif

@@ -4,6 +4,7 @@
 #include "device/backend.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,25 +37,25 @@ struct device_graph {
     void *self;
 };
 
-/* In order of preference for "auto". */
-static const struct backend *const backends[] = {&backend_cpu};
-enum { BACKENDS = sizeof backends / sizeof backends[0] };
-
 static struct error *choose_backend(const struct backend **out, const char *kind)
 {
-    for (int i = 0; i < BACKENDS; i++) {
-        if (!strcmp(kind, "auto") || !strcmp(kind, backends[i]->kind)) {
-            *out = backends[i];
+    const bool any = !strcmp(kind, "auto");
+    char known[64] = "auto";
+    for (int i = 0; device_backends[i]; i++) {
+        const struct backend *b = device_backends[i];
+        if (any ? !b->available || b->available() : !strcmp(kind, b->kind)) {
+            *out = b;
             return NULL;
         }
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, ", %s", b->kind);
     }
-    return error_new(ERROR_USAGE, "there is no device \"%s\" in this build; it knows: auto, cpu",
-                     kind);
+    return error_new(ERROR_USAGE, "there is no device \"%s\" in this build; it knows: %s", kind, known);
 }
 
 struct error *device_open(struct device **out, const struct device_options *options)
 {
-    const struct backend *backend;
+    const struct backend *backend = NULL;
     TRY(choose_backend(&backend, options->kind));
 
     struct device *d = calloc(1, sizeof *d);

@@ -23,10 +23,13 @@
 struct device;
 
 struct device_options {
-    const char *kind;    /* "cpu"; "auto" takes the best there is */
+    const char *kind;    /* "cpu", "cuda"; "auto" takes the best there is */
     int threads;         /* compute threads of a CPU rank; 0: this rank's share of the node's cores */
     int local_rank;      /* this rank among the ranks of its node */
     int local_size;      /* ranks on this node */
+    bool tf32;           /* on a GPU, fp32 matrix products may use TF32: 10 bits of mantissa */
+    bool tune;           /* on a GPU, time each matrix product's algorithms once and take the fastest:
+                          * two runs may then round differently */
 };
 
 MUST_USE struct error *device_open(struct device **out, const struct device_options *options);

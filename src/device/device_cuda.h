@@ -6,10 +6,14 @@
 
 #include <cuda_runtime_api.h>
 
-/* The stream that all copies and kernels of the device are queued on. */
+/* STREAM_COMPUTE, which all kernels are queued on. */
 cudaStream_t device_cuda_stream(const struct device *device);
+cudaStream_t device_cuda_stream_of(const struct device *device, enum device_stream stream);
 
-/* NULL for cudaSuccess, else an error that names the call, the host and the GPU. */
+/* As it was opened; valid as long as the device. */
+const struct device_options *device_cuda_options(const struct device *device);
+
+/* NULL for cudaSuccess, else an error that names the call and the GPU. */
 MUST_USE struct error *device_cuda_check(const struct device *device, cudaError_t status,
                                          const char *call);
 
