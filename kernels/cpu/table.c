@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include "kernels/cpu/isa.h"
+#include "kernels/tables.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -172,7 +173,7 @@ static struct error *attach_state(struct device *device)
     return NULL;
 }
 
-struct error *kernels_for(const struct kernels **out, struct device *device, enum dtype activation)
+struct error *kernels_for_cpu(const struct kernels **out, struct device *device, enum dtype activation)
 {
     if (!device_attached(device))
         TRY(attach_state(device));

@@ -4,7 +4,7 @@
 
 namespace {
 
-enum { THREADS = 256, PER_THREAD = 4 };
+constexpr int THREADS = 256, PER_THREAD = 4;
 
 template <typename T> __global__ void convert_kernel(T *to, const float *from, int64_t count)
 {
