@@ -67,6 +67,8 @@ struct config {
         struct config_list train, validation;    /* paths and globs */
         char *field;              /* of .jsonl and .json, the one that holds the text */
         struct config_list weights;    /* numbers, one an input of train; empty: all alike */
+        char *kind;               /* auto, lines, tokens */
+        bool mask_documents, restart_positions;    /* of tokens */
         int64_t sequence_length;
         int64_t min_bytes;
         bool shuffle;

@@ -142,7 +142,8 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
                 .min_bytes = r.min_bytes, .temporary_folder = cli->temporary_folder,
                 .name = "evaluation", .show_progress = comm_rank(cli->comm) == 0,
             },
-            .tokenizer = inference.tokenizer}));
+            .tokenizer = inference.tokenizer, .T = (int)r.length,
+            .vocabulary_size = checkpoint_spec(inference.file)->V}));
     if (!e)
         e = evaluate_dataset(&(struct evaluation_options){
             .comm = cli->comm, .model = inference.model, .data = corpus_blend(corpus),

@@ -1,6 +1,7 @@
 /* corpus.c - inputs opened as one blend of samples. */
 #include "data/corpus.h"
 
+#include "data/packed_tokens.h"
 #include "data/text_rows.h"
 
 #include <errno.h>
@@ -10,10 +11,12 @@
 
 #include <xxhash.h>
 
-/* One source of the blend. */
+/* One source of the blend: lines or tokens. */
 struct part {
     struct dataset *dataset;
     struct text_rows rows;
+    struct packed_tokens *tokens;
+    uint64_t fingerprint;
 };
 
 struct corpus {
@@ -42,13 +45,67 @@ static struct error *parse_weights(const struct corpus_options *o, double *weigh
     return NULL;
 }
 
+/* Tokens or text? Files of both in one input are an error. */
+static struct error *find_kind(const struct corpus_options *o, const struct inputs *inputs,
+                               enum corpus_kind *kind)
+{
+    *kind = o->kind;
+    if (o->kind != CORPUS_AUTO)
+        return NULL;
+    bool first = false;
+    for (int i = 0; i < inputs->count; i++) {
+        bool tokens;
+        TRY(token_file_is_one(inputs->files[i].path, &tokens));
+        if (i == 0)
+            first = tokens;
+        if (tokens != first)
+            return error_new(ERROR_INPUT, "%s holds %s, %s holds %s; give the %s data in one form",
+                             inputs->files[0].path, first ? "tokens" : "text",
+                             inputs->files[i].path, tokens ? "tokens" : "text", o->data.name);
+    }
+    *kind = first ? CORPUS_TOKENS : CORPUS_LINES;
+    return NULL;
+}
+
+static struct error *open_lines(struct corpus *c, struct part *part, const struct corpus_options *o,
+                                const struct dataset_options *data)
+{
+    TRY(dataset_open(&part->dataset, data));
+    part->rows = (struct text_rows){.dataset = part->dataset, .tokenizer = o->tokenizer};
+    part->fingerprint = dataset_fingerprint(part->dataset);
+    c->samples[c->count++] = text_rows_samples(&part->rows);
+    return NULL;
+}
+
+static struct error *open_tokens(struct corpus *c, struct part *part, const struct corpus_options *o,
+                                 const struct inputs *inputs, const char *name)
+{
+    TRY(packed_tokens_open(&part->tokens, &(struct packed_tokens_options){
+        .inputs = inputs, .name = name, .tokenizer = o->tokenizer,
+        .vocabulary_size = o->vocabulary_size, .T = o->T, .mask_documents = o->mask_documents,
+        .restart_positions = o->restart_positions}));
+    part->fingerprint = packed_tokens_fingerprint(part->tokens);
+    c->samples[c->count++] = packed_tokens_samples(part->tokens);
+    return NULL;
+}
+
 static struct error *open_part(struct corpus *c, const struct corpus_options *o,
                                const struct dataset_options *data)
 {
     struct part *const part = &c->parts[c->count];
-    TRY(dataset_open(&part->dataset, data));
-    part->rows = (struct text_rows){.dataset = part->dataset, .tokenizer = o->tokenizer};
-    c->samples[c->count++] = text_rows_samples(&part->rows);
+    struct inputs inputs;
+    enum corpus_kind kind;
+    TRY(inputs_expand(&inputs, data->inputs, data->input_count, o->data.name));
+    struct error *e = find_kind(o, &inputs, &kind);
+    if (!e)
+        e = kind == CORPUS_TOKENS ? open_tokens(c, part, o, &inputs, data->name)
+                                  : open_lines(c, part, o, data);
+    inputs_release(&inputs);
+    TRY(e);
+    if (c->count > 1 && !part->tokens != !c->parts[0].tokens)
+        return error_new(ERROR_INPUT, "input %d of the %s data holds %s, the first %s; both must be "
+                         "text or tokens", c->count, o->data.name, part->tokens ? "tokens" : "text",
+                         part->tokens ? "text" : "tokens");
     return NULL;
 }
 
@@ -90,8 +147,10 @@ void corpus_close(struct corpus *corpus)
 {
     if (!corpus)
         return;
-    for (int k = 0; k < BLEND_SOURCES; k++)
+    for (int k = 0; k < BLEND_SOURCES; k++) {
         dataset_close(corpus->parts[k].dataset);
+        packed_tokens_close(corpus->parts[k].tokens);
+    }
     free(corpus);
 }
 
@@ -108,12 +167,41 @@ int64_t corpus_samples(const struct corpus *corpus)
 uint64_t corpus_fingerprint(const struct corpus *corpus)
 {
     if (!corpus->blend.shares[0])
-        return dataset_fingerprint(corpus->parts[0].dataset);
+        return corpus->parts[0].fingerprint;
     uint64_t hash = 0;
     for (int k = 0; k < corpus->count; k++) {
-        const uint64_t facts[] = {hash, dataset_fingerprint(corpus->parts[k].dataset),
+        const uint64_t facts[] = {hash, corpus->parts[k].fingerprint,
                                   (uint64_t)corpus->blend.shares[k]};
         hash = XXH3_64bits(facts, sizeof facts);
     }
     return hash;
+}
+
+void corpus_describe(const struct corpus *corpus, char *out, size_t bytes)
+{
+    int64_t tokens = 0;
+    for (int k = 0; k < corpus->count; k++)
+        if (corpus->parts[k].tokens)
+            tokens += packed_tokens_count(corpus->parts[k].tokens);
+    if (tokens)
+        snprintf(out, bytes, "%lld samples of %lld tokens", (long long)corpus_samples(corpus),
+                 (long long)tokens);
+    else
+        snprintf(out, bytes, "%lld samples", (long long)corpus_samples(corpus));
+}
+
+void corpus_where(const struct corpus *corpus, int64_t number, char *out, size_t bytes)
+{
+    const char *path;
+    int64_t place;
+    int k = 0;
+    for (; number >= corpus->samples[k].count; k++)
+        number -= corpus->samples[k].count;
+    if (corpus->parts[k].tokens) {
+        packed_tokens_where(corpus->parts[k].tokens, number, &path, &place);
+        snprintf(out, bytes, "%s, token %lld", path, (long long)place);
+    } else {
+        dataset_where(corpus->parts[k].dataset, number, &path, &place);
+        snprintf(out, bytes, "%s, line %lld", path, (long long)place);
+    }
 }

@@ -37,7 +37,7 @@ static herr_t keep_reasons(hid_t stack, void *self)
     return H5Ewalk2(stack, H5E_WALK_UPWARD, keep_reason, self);
 }
 
-static struct error *failed(const struct h5_file *file, const char *what, const char *object)
+struct error *h5_failed(const struct h5_file *file, const char *what, const char *object)
 {
     return error_new(ERROR_IO, "HDF5 cannot %s %s in %s%s", what, object, file->path, file->reason);
 }
@@ -108,6 +108,11 @@ struct error *h5_close(struct h5_file *file)
     return e;
 }
 
+hid_t h5_file_id(const struct h5_file *file)
+{
+    return file->id;
+}
+
 const char *h5_path(const struct h5_file *file)
 {
     return file->path;
@@ -146,7 +151,7 @@ static struct error *write_array(struct h5_file *file, const char *path, const i
     H5Sclose(space);
     H5Pclose(plist);
     H5Pclose(links);
-    return good ? NULL : failed(file, "write", path);
+    return good ? NULL : h5_failed(file, "write", path);
 }
 
 struct error *h5_write_floats(struct h5_file *file, const char *path, const int64_t *shape,
@@ -194,7 +199,7 @@ struct error *h5_write_text(struct h5_file *file, const char *path, const char *
     H5Sclose(space);
     H5Tclose(type);
     H5Pclose(links);
-    return good ? NULL : failed(file, "write", path);
+    return good ? NULL : h5_failed(file, "write", path);
 }
 
 struct error *h5_make_group(struct h5_file *file, const char *path)
@@ -202,7 +207,7 @@ struct error *h5_make_group(struct h5_file *file, const char *path)
     const hid_t links = making_groups();
     const hid_t group = H5Gcreate2(file->id, path, links, H5P_DEFAULT, H5P_DEFAULT);
     H5Pclose(links);
-    return group >= 0 && H5Gclose(group) >= 0 ? NULL : failed(file, "make group", path);
+    return group >= 0 && H5Gclose(group) >= 0 ? NULL : h5_failed(file, "make group", path);
 }
 
 static struct error *set_attribute(struct h5_file *file, const char *path, const char *name,
@@ -215,7 +220,7 @@ static struct error *set_attribute(struct h5_file *file, const char *path, const
     if (attribute >= 0)
         good &= H5Aclose(attribute) >= 0;
     H5Sclose(space);
-    return good ? NULL : failed(file, "write an attribute of", path);
+    return good ? NULL : h5_failed(file, "write an attribute of", path);
 }
 
 struct error *h5_set_int(struct h5_file *file, const char *path, const char *name, int64_t value)
@@ -264,7 +269,7 @@ static struct error *open_array(struct h5_file *file, const char *path, hid_t *s
     if (good)
         return NULL;
     H5Dclose(*set);
-    return failed(file, "read the shape of", path);
+    return h5_failed(file, "read the shape of", path);
 }
 
 struct error *h5_read_floats(struct h5_file *file, const char *path, const int64_t *shape,
@@ -281,7 +286,7 @@ struct error *h5_read_floats(struct h5_file *file, const char *path, const int64
     if (!same)
         e = error_new(ERROR_INPUT, "%s: %s has not the shape the model needs", file->path, path);
     else if (H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
-        e = failed(file, "read", path);
+        e = h5_failed(file, "read", path);
     H5Dclose(set);
     return e;
 }
@@ -301,7 +306,7 @@ struct error *h5_read_rows(struct h5_file *file, const char *path, int64_t colum
     else if (!(values = calloc(dims[0] * dims[1] + 1, sizeof *values)))
         e = error_new(ERROR_MEMORY, "no memory for %s of %s", path, file->path);
     else if (H5Dread(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
-        e = failed(file, "read", path);
+        e = h5_failed(file, "read", path);
     H5Dclose(set);
     if (e) {
         free(values);
@@ -332,7 +337,7 @@ struct error *h5_read_text(struct h5_file *file, const char *path, char **text, 
     const hid_t type = H5Dget_type(set);
     struct error *e = text_memory(file, type, path, &buffer, bytes);
     if (!e && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, buffer) < 0)
-        e = failed(file, "read", path);
+        e = h5_failed(file, "read", path);
     H5Tclose(type);
     H5Dclose(set);
     if (e)
@@ -361,7 +366,7 @@ static struct error *get_number(struct h5_file *file, const char *path, const ch
                       H5Aread(attribute, memory_type, value) >= 0;
     H5Sclose(space);
     H5Aclose(attribute);
-    return good ? NULL : failed(file, "read an attribute of", path);
+    return good ? NULL : h5_failed(file, "read an attribute of", path);
 }
 
 bool h5_has_attribute(struct h5_file *file, const char *path, const char *name)
@@ -389,7 +394,7 @@ struct error *h5_get_text(struct h5_file *file, const char *path, const char *na
     const hid_t type = H5Aget_type(attribute);
     struct error *e = text_memory(file, type, name, &buffer, &bytes);
     if (!e && H5Aread(attribute, type, buffer) < 0)
-        e = failed(file, "read an attribute of", path);
+        e = h5_failed(file, "read an attribute of", path);
     H5Tclose(type);
     H5Aclose(attribute);
     if (e)

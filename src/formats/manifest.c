@@ -1,4 +1,4 @@
-/* manifest.c - writes and checks the manifest in front of a checkpoint. */
+/* manifest.c - writes and checks the manifest in front of an HDF5 file. */
 #include "formats/manifest.h"
 
 #include <errno.h>
@@ -14,7 +14,11 @@
 
 enum { CHUNK = 1 << 20, LINE_BYTES = 256, MOST_ROOM = 1 << 26 };
 
-static const char FIRST_LINE[] = "galley checkpoint 1\n";
+/* The first line, "galley checkpoint 1"; its length. */
+static size_t first_line(char line[64], const char *kind)
+{
+    return (size_t)snprintf(line, 64, "galley %s 1\n", kind);
+}
 
 size_t manifest_room(int extents)
 {
@@ -86,13 +90,15 @@ static struct error *file_bytes(int fd, const char *path, uint64_t *bytes)
 }
 
 /* The text, in `room` bytes of memory for the caller to free. */
-static struct error *print(const struct manifest *m, uint64_t bytes, uint64_t rest, size_t room,
-                           char **out)
+static struct error *print(const struct manifest *m, const char *kind, uint64_t bytes,
+                           uint64_t rest, size_t room, char **out)
 {
+    char first[64];
     char *text = calloc(room, 1);
     if (!text)
         return error_new(ERROR_MEMORY, "no memory for a manifest of %d arrays", m->count);
-    size_t used = (size_t)snprintf(text, room, "%sroom %zu\nbytes %" PRIu64 "\n", FIRST_LINE, room,
+    first_line(first, kind);
+    size_t used = (size_t)snprintf(text, room, "%sroom %zu\nbytes %" PRIu64 "\n", first, room,
                                    bytes);
     for (int i = 0; i < m->count; i++) {
         const struct extent *x = &m->extents[i];
@@ -120,7 +126,8 @@ static struct error *write_fully(int fd, const char *path, const char *data, siz
     return NULL;
 }
 
-struct error *manifest_write(const char *path, struct manifest *manifest, size_t room)
+struct error *manifest_write(const char *path, const char *kind, struct manifest *manifest,
+                             size_t room)
 {
     char *text = NULL;
     uint64_t bytes = 0, rest = 0;
@@ -132,7 +139,7 @@ struct error *manifest_write(const char *path, struct manifest *manifest, size_t
     if (!e)
         e = hash_rest(fd, path, manifest, room, bytes, &rest);
     if (!e)
-        e = print(manifest, bytes, rest, room, &text);
+        e = print(manifest, kind, bytes, rest, room, &text);
     if (!e)
         e = write_fully(fd, path, text, room);
     if (close(fd) && !e)
@@ -168,7 +175,7 @@ static struct error *parse(const char *path, char *text, size_t room, uint64_t a
         if (*c)
             return damaged(path, "there is something behind its manifest");
 
-    const char *line = text + sizeof FIRST_LINE - 1;
+    const char *line = strchr(text, '\n') + 1;    /* behind the first one */
     int lines = 0;
     for (const char *c = line; c < end; c++)
         lines += *c == '\n';
@@ -196,16 +203,18 @@ static struct error *parse(const char *path, char *text, size_t room, uint64_t a
 }
 
 /* The first `room` bytes, null-terminated, for the caller to free. */
-static struct error *read_text(int fd, const char *path, char **text, size_t *room)
+static struct error *read_text(int fd, const char *path, const char *kind, char **text,
+                               size_t *room)
 {
-    char head[64] = {0};
+    char head[128] = {0}, first[64];
+    const size_t first_bytes = first_line(first, kind);
     size_t bytes;
     if (pread(fd, head, sizeof head - 1, 0) < 0)
         return error_errno(ERROR_IO, "cannot read %s", path);
-    if (strncmp(head, FIRST_LINE, sizeof FIRST_LINE - 1))
-        return error_new(ERROR_INPUT, "%s is not a Galley checkpoint, or its beginning is damaged",
-                         path);
-    if (sscanf(head + sizeof FIRST_LINE - 1, "room %zu", &bytes) != 1 || bytes < 512 ||
+    if (strncmp(head, first, first_bytes))
+        return error_new(ERROR_INPUT, "%s is not a Galley %s, or its beginning is damaged", path,
+                         kind);
+    if (sscanf(head + first_bytes, "room %zu", &bytes) != 1 || bytes < 512 ||
         bytes > MOST_ROOM)
         return damaged(path, "its manifest does not say how long it is");
     char *buffer = calloc(bytes + 1, 1);
@@ -220,7 +229,7 @@ static struct error *read_text(int fd, const char *path, char **text, size_t *ro
     return NULL;
 }
 
-struct error *manifest_read(const char *path, struct manifest *out)
+struct error *manifest_read(const char *path, const char *kind, struct manifest *out)
 {
     struct manifest m = {0};
     char *text = NULL;
@@ -229,7 +238,7 @@ struct error *manifest_read(const char *path, struct manifest *out)
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return error_errno(ERROR_IO, "cannot open %s", path);
-    struct error *e = read_text(fd, path, &text, &room);
+    struct error *e = read_text(fd, path, kind, &text, &room);
     if (!e)
         e = file_bytes(fd, path, &bytes);
     if (!e)

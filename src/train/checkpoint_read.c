@@ -176,7 +176,7 @@ struct error *checkpoint_open(struct checkpoint_file **out, const char *path)
         free(c);
         return error_new(ERROR_MEMORY, "no memory to open %s", path);
     }
-    if ((e = manifest_read(path, &c->manifest)) || (e = h5_open(&c->file, path)) ||
+    if ((e = manifest_read(path, "checkpoint", &c->manifest)) || (e = h5_open(&c->file, path)) ||
         (e = read_content(c))) {
         checkpoint_close(c);
         return e;

@@ -167,7 +167,7 @@ static struct error *write_file(const char *path, const struct checkpoint *c)
             e = close_error;
     }
     if (!e)
-        e = manifest_write(path, &manifest, room);
+        e = manifest_write(path, "checkpoint", &manifest, room);
     manifest_release(&manifest);
     return e;
 }

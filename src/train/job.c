@@ -115,6 +115,8 @@ static struct error *open_corpus(struct job *j, struct corpus **out, const char 
     char cache[4400];
     snprintf(cache, sizeof cache, "%s/cache", j->config->run.folder);
     return corpus_open(out, &(struct corpus_options){
+        .kind = !strcmp(c->data.kind, "auto")  ? CORPUS_AUTO
+              : !strcmp(c->data.kind, "lines") ? CORPUS_LINES : CORPUS_TOKENS,
         .data = {
             .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
             .field = c->data.field, .min_bytes = c->data.min_bytes, .cache_folder = cache,
@@ -122,7 +124,9 @@ static struct error *open_corpus(struct job *j, struct corpus **out, const char 
         },
         .weights = (const char *const *)c->data.weights.items,
         .weight_count = training ? c->data.weights.count : 0,
-        .tokenizer = j->tokenizer, .seed = (uint64_t)c->run.seed,
+        .tokenizer = j->tokenizer, .T = (int)c->data.sequence_length,
+        .vocabulary_size = c->model.vocabulary_size, .mask_documents = c->data.mask_documents,
+        .restart_positions = c->data.restart_positions, .seed = (uint64_t)c->run.seed,
         .shuffle = training && c->data.shuffle});
 }
 
@@ -162,8 +166,9 @@ static struct error *open_data(struct job *j)
     TRY(comm_agree(j->comm, j->is_rank_0 ? NULL : open_corpora(j)));
     TRY(comm_check_equal(j->comm, "the training text", corpus_fingerprint(j->train)));
     TRY(check_data(j));
-    log_info("data  %lld samples to train on, %lld to validate",
-             (long long)corpus_samples(j->train),
+    char description[128];
+    corpus_describe(j->train, description, sizeof description);
+    log_info("data  %s to train on, %lld to validate", description,
              (long long)(j->validation ? corpus_samples(j->validation) : 0));
     return NULL;
 }

@@ -22,6 +22,10 @@ static struct error *compare(const struct checkpoint_file *file, const struct co
                      is->data.sequence_length));
     TRY(check_number(file, "data.min_bytes", was->data.min_bytes, is->data.min_bytes));
     TRY(check_number(file, "data.shuffle", was->data.shuffle, is->data.shuffle));
+    TRY(check_number(file, "data.mask_documents", was->data.mask_documents,
+                     is->data.mask_documents));
+    TRY(check_number(file, "data.restart_positions", was->data.restart_positions,
+                     is->data.restart_positions));
     TRY(check_number(file, "data.drop_last", was->data.drop_last, is->data.drop_last));
     if (strcmp(was->tokenizer.kind, is->tokenizer.kind))
         return error_new(ERROR_USAGE, "%s was trained with tokenizer.kind %s, now it is %s; set it "
