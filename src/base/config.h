@@ -47,6 +47,8 @@ struct config {
         char *folder;             /* runs/mini-gpt */
         int64_t seed;
         bool allow_changed_data;  /* resume although the training data differs */
+        char *time_limit;         /* "hours:minutes:seconds"; empty: the batch system's, if it tells */
+        int64_t time_margin_s;
     } run;
     struct {
         char *preset;             /* mini_gpt, gpt2_base_en, ...: what the other keys begin as */
@@ -119,6 +121,9 @@ struct config {
         char *kind;               /* auto, cpu */
         int64_t threads;          /* compute threads a rank; 0: its share of the cores */
     } device;
+    struct {                      /* seconds; comm/comm.h */
+        double answer, init, step, validation, save;
+    } deadline;
     struct {
         double bucket_megabytes;
     } comm;

@@ -37,6 +37,11 @@ const struct config_key config_keys[] = {
     INT("run.seed", run.seed, "1", 0, 9e15, "initial weights and the order of samples follow from it"),
     BOOL("run.allow_changed_data", run.allow_changed_data, "false",
          "resume although the training data is not what it was"),
+    STRING("run.time_limit", run.time_limit, "",
+           "save and end before so much time is over (exit code 75): minutes, hours:minutes:seconds or "
+           "days-hours:minutes:seconds; empty: what Slurm gives the job, if it does"),
+    INT("run.time_margin_s", run.time_margin_s, "30", 0, 1e6,
+        "seconds to spare at the time limit, beside what saving takes"),
 
     CHOICE("model.preset", model.preset, "mini_gpt",
            "mini_gpt|gpt2_base_en|gpt2_medium_en|gpt2_large_en|gpt2_extra_large_en",
@@ -151,6 +156,15 @@ const struct config_key config_keys[] = {
     CHOICE("device.kind", device.kind, "auto", "auto|cpu", "where to compute"),
     INT("device.threads", device.threads, "0", 0, 4096,
         "compute threads of a rank; 0: its share of the node's cores"),
+
+    DOUBLE("deadline.answer", deadline.answer, "60", 1, 1e6,
+           "s: a rank that others wait for and that does not answer for so long is gone, the run ends"),
+    DOUBLE("deadline.init", deadline.init, "7200", 1, 1e9,
+           "s: the longest a rank may keep others waiting at the start, reading data and models"),
+    DOUBLE("deadline.step", deadline.step, "1800", 1, 1e9, "s: the same in a training step"),
+    DOUBLE("deadline.validation", deadline.validation, "7200", 1, 1e9,
+           "s: the same while it validates or writes samples"),
+    DOUBLE("deadline.save", deadline.save, "1800", 1, 1e9, "s: the same while it saves"),
 
     DOUBLE("comm.bucket_megabytes", comm.bucket_megabytes, "4", 0.01, 1024,
            "gradients summed over ranks at a time"),

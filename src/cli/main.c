@@ -8,6 +8,7 @@
 
 static const struct verb *const verbs[] = {
     &verb_train, &verb_vocab, &verb_generate, &verb_evaluate, &verb_inspect, &verb_corpus,
+    &verb_doctor,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 

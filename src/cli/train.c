@@ -1,8 +1,11 @@
 /* train.c - the verb `galley train`. */
 #include "base/config.h"
+#include "base/log.h"
+#include "base/stop.h"
 #include "cli/verbs.h"
 #include "train/job.h"
 
+#include <math.h>
 #include <string.h>
 
 static struct error *load(struct config **config, int argc, char **argv)
@@ -13,14 +16,30 @@ static struct error *load(struct config **config, int argc, char **argv)
     return config_load(config, argv[1], (const char *const *)(argv + 2), argc - 2);
 }
 
+static void warn_of_binding(const struct comm *comm)
+{
+    int allowed, share;
+    cli_cores(comm, &allowed, &share);
+    if (comm_rank(comm) == 0 && allowed < share)
+        log_warning("each rank may use %d of its %d cores; start with mpirun --bind-to none", allowed,
+                    share);
+}
+
 static struct error *run_train(struct cli *cli, int argc, char **argv)
 {
     struct config *config = NULL;
     struct job *job = NULL;
+    double end_s = INFINITY;
+    stop_catch_signals();
     TRY(cli_open_comm(cli));
+    warn_of_binding(cli->comm);
     struct error *e = comm_agree(cli->comm, load(&config, argc, argv));
     if (!e)
-        e = job_open(&job, cli->comm, config);
+        e = comm_agree(cli->comm, comm_rank(cli->comm) == 0
+                                      ? cli_time_left(config->run.time_limit, &end_s)
+                                      : NULL);
+    if (!e)
+        e = job_open(&job, cli->comm, config, end_s);
     if (!e)
         e = job_run(job);
     job_close(job);

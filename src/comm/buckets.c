@@ -239,6 +239,7 @@ struct error *buckets_finish(struct buckets *buckets, double *scalars, int count
     if (!b->has_thread)
         return NULL;
 
+    comm_begin_wait(b->comm, "the sum of gradients");
     pthread_mutex_lock(&b->lock);
     b->scalars = scalars;
     b->scalar_count = count;
@@ -254,5 +255,6 @@ struct error *buckets_finish(struct buckets *buckets, double *scalars, int count
     b->finishing = b->done = false;
     atomic_store(&b->hurry, false);
     pthread_mutex_unlock(&b->lock);
+    comm_end_wait(b->comm);
     return e;
 }

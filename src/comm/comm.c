@@ -10,16 +10,22 @@
 
 #include "base/clock.h"
 #include "comm/mpi_error.h"
+#include "comm/watch.h"
 #include "comm/world.h"
 
 #include <mpi.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MESSAGE_BYTES = 4096 };
+enum {
+    MESSAGE_BYTES = 4096,
+    START_S = 300,    /* for all ranks to come to MPI_Init */
+    END_S = 60,       /* and through MPI_Finalize, once all have come to the end */
+};
 
 struct comm {
     MPI_Comm control, gradients;
@@ -27,6 +33,8 @@ struct comm {
     char host[MPI_MAX_PROCESSOR_NAME + 1];
     uint64_t *hashes;    /* (world_size): what comm_check_equal gathers, between steps */
     bool agreed;    /* the error on its way to main is the same on every rank */
+    struct watch_place *places;    /* of every rank */
+    struct watch *watch;           /* NULL in a world of one */
 };
 
 static struct error *find_places(struct comm *c)
@@ -43,6 +51,53 @@ static struct error *find_places(struct comm *c)
     return mpi_check(MPI_Get_processor_name(c->host, &length), "MPI_Get_processor_name");
 }
 
+/* Where everybody is, and the thread that watches them. */
+static struct error *begin_watch(struct comm *c)
+{
+    if (c->world_size == 1)
+        return NULL;
+    struct watch_place mine = {.device = "no device yet", .pid = (long)getpid()};
+    snprintf(mine.host, sizeof mine.host, "%.*s", (int)sizeof mine.host - 1, c->host);
+    c->places = calloc((size_t)c->world_size, sizeof *c->places);
+    if (!c->places)
+        return error_new(ERROR_MEMORY, "no memory for the places of %d ranks", c->world_size);
+    TRY(mpi_check(MPI_Allgather(&mine, (int)sizeof mine, MPI_BYTE, c->places, (int)sizeof mine,
+                                MPI_BYTE, c->control), "MPI_Allgather"));
+    return watch_create(&c->watch, c->places);
+}
+
+/*
+ * MPI's start and end wait for all ranks, and nothing can be asked of them then. So a rank that waits
+ * in vain says that it is there, which tells who is not, and ends. The text is made beforehand: a
+ * signal handler may only write it.
+ */
+static char guard_text[512];
+
+static void give_up(int number)
+{
+    (void)number;
+    (void)!write(STDERR_FILENO, guard_text, strlen(guard_text));
+    _exit(1);
+}
+
+static void begin_guard(const char *place, unsigned seconds)
+{
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    char host[256] = "?";
+    gethostname(host, sizeof host - 1);
+    snprintf(guard_text, sizeof guard_text, "galley: rank %s (process %ld on %s) waited %u s in %s for "
+             "others; those ranks that do not say this hang, or are gone\n",
+             rank ? rank : "?", (long)getpid(), host, seconds, place);
+    signal(SIGALRM, give_up);
+    alarm(seconds);
+}
+
+static void end_guard(void)
+{
+    alarm(0);
+    signal(SIGALRM, SIG_DFL);
+}
+
 struct error *comm_open(struct comm **out)
 {
     struct comm *c = calloc(1, sizeof *c);
@@ -50,8 +105,10 @@ struct error *comm_open(struct comm **out)
         return error_new(ERROR_MEMORY, "no memory for the communicator (%zu bytes)", sizeof *c);
     int provided;
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    begin_guard("MPI_Init", START_S);
     struct error *e =
         mpi_check(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+    end_guard();
     if (e) {
         free(c);
         return e;
@@ -69,6 +126,8 @@ struct error *comm_open(struct comm **out)
         e = find_places(c);
     if (!e && !(c->hashes = calloc((size_t)c->world_size, sizeof *c->hashes)))
         e = error_new(ERROR_MEMORY, "no memory for the hashes of %d ranks", c->world_size);
+    if (!e)
+        e = begin_watch(c);
     if (e) {
         comm_close(c);
         return error_context(e, "starting MPI");
@@ -81,13 +140,67 @@ void comm_close(struct comm *comm)
 {
     if (!comm)
         return;
+    if (comm->watch) {
+        comm_begin_phase(comm, COMM_END);
+        error_destroy(comm_barrier(comm));    /* while somebody still watches */
+    }
+    begin_guard("MPI_Finalize", END_S);
+    watch_destroy(comm->watch);
+    free(comm->places);
     if (comm->gradients != MPI_COMM_NULL)
         MPI_Comm_free(&comm->gradients);
     if (comm->control != MPI_COMM_NULL)
         MPI_Comm_free(&comm->control);
     MPI_Finalize();
     free(comm->hashes);
+    end_guard();
     free(comm);
+}
+
+void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadlines)
+{
+    watch_set_deadlines(comm->watch, deadlines);
+}
+
+struct error *comm_share_device(struct comm *comm, const char *description)
+{
+    if (!comm->places)
+        return NULL;
+    char mine[sizeof comm->places->device];
+    snprintf(mine, sizeof mine, "%s", description);
+    char *all = malloc((size_t)comm->world_size * sizeof mine);
+    if (!all)
+        return error_new(ERROR_MEMORY, "no memory for the devices of %d ranks", comm->world_size);
+    struct error *e = comm_all_gather(comm, mine, all, sizeof mine);
+    for (int r = 0; r < comm->world_size && !e; r++)
+        memcpy(comm->places[r].device, all + (size_t)r * sizeof mine, sizeof mine);
+    free(all);
+    return e;
+}
+
+struct error *comm_record(struct comm *comm, const char *folder)
+{
+    return watch_record(comm->watch, folder);
+}
+
+void comm_begin_phase(struct comm *comm, enum comm_phase phase)
+{
+    watch_phase(comm->watch, phase);
+}
+
+void comm_begin_step(struct comm *comm, int64_t step)
+{
+    watch_step(comm->watch, step);
+}
+
+void comm_begin_wait(struct comm *comm, const char *what)
+{
+    watch_wait_begin(comm->watch, what);
+}
+
+void comm_end_wait(struct comm *comm)
+{
+    watch_wait_end(comm->watch);
 }
 
 int comm_rank(const struct comm *comm)
@@ -120,22 +233,29 @@ MPI_Comm comm_gradient_world(const struct comm *comm)
     return comm->gradients;
 }
 
+/* The one place where control collectives of numbers wait. */
+static struct error *reduce(struct comm *comm, void *values, int count, MPI_Datatype type, MPI_Op op,
+                            const char *what)
+{
+    comm_begin_wait(comm, what);
+    const int code = MPI_Allreduce(MPI_IN_PLACE, values, count, type, op, comm->control);
+    comm_end_wait(comm);
+    return mpi_check(code, "MPI_Allreduce");
+}
+
 struct error *comm_sum(struct comm *comm, double *values, int count)
 {
-    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_SUM, comm->control),
-                     "MPI_Allreduce");
+    return reduce(comm, values, count, MPI_DOUBLE, MPI_SUM, "a sum of numbers");
 }
 
 struct error *comm_sum_int64(struct comm *comm, int64_t *values, int count)
 {
-    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM,
-                                   comm->control), "MPI_Allreduce");
+    return reduce(comm, values, count, MPI_INT64_T, MPI_SUM, "a sum of counts");
 }
 
 struct error *comm_max(struct comm *comm, double *values, int count)
 {
-    return mpi_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->control),
-                     "MPI_Allreduce");
+    return reduce(comm, values, count, MPI_DOUBLE, MPI_MAX, "a maximum");
 }
 
 struct error *comm_broadcast(struct comm *comm, void *bytes, size_t count)
@@ -143,21 +263,29 @@ struct error *comm_broadcast(struct comm *comm, void *bytes, size_t count)
     const size_t most = (size_t)1 << 30;    /* MPI counts are ints */
     for (size_t done = 0; done < count; done += most) {
         const size_t part = count - done < most ? count - done : most;
-        TRY(mpi_check(MPI_Bcast((char *)bytes + done, (int)part, MPI_BYTE, 0, comm->control),
-                      "MPI_Bcast"));
+        comm_begin_wait(comm, "a broadcast");
+        const int code = MPI_Bcast((char *)bytes + done, (int)part, MPI_BYTE, 0, comm->control);
+        comm_end_wait(comm);
+        TRY(mpi_check(code, "MPI_Bcast"));
     }
     return NULL;
 }
 
 struct error *comm_all_gather(struct comm *comm, const void *mine, void *all, size_t count)
 {
-    return mpi_check(MPI_Allgather(mine, (int)count, MPI_BYTE, all, (int)count, MPI_BYTE,
-                                   comm->control), "MPI_Allgather");
+    comm_begin_wait(comm, "a gathering of values");
+    const int code = MPI_Allgather(mine, (int)count, MPI_BYTE, all, (int)count, MPI_BYTE,
+                                   comm->control);
+    comm_end_wait(comm);
+    return mpi_check(code, "MPI_Allgather");
 }
 
 struct error *comm_barrier(struct comm *comm)
 {
-    return mpi_check(MPI_Barrier(comm->control), "MPI_Barrier");
+    comm_begin_wait(comm, "a barrier");
+    const int code = MPI_Barrier(comm->control);
+    comm_end_wait(comm);
+    return mpi_check(code, "MPI_Barrier");
 }
 
 /* What most ranks have; of equals that of the lowest rank. */
@@ -196,7 +324,7 @@ struct error *comm_check_equal(struct comm *comm, const char *what, uint64_t has
         }
         if (different > 0) {
             e = error_new(ERROR_COMMUNICATION, "ranks disagree on %s: rank%s %s differ%s from the "
-                          "others; resume from the last checkpoint", what,
+                          "others", what,
                           different > 1 ? "s" : "", ranks, different > 1 ? "" : "s");
             comm->agreed = true;
         }
@@ -221,8 +349,10 @@ static struct error *share_message(struct comm *comm, struct error *mine, int so
                      comm->host, error_message(mine));
     }
     error_destroy(mine);
-    TRY(mpi_check(MPI_Bcast(&message, (int)sizeof message, MPI_BYTE, source, comm->control),
-                  "MPI_Bcast"));
+    comm_begin_wait(comm, "an error's text");
+    const int code = MPI_Bcast(&message, (int)sizeof message, MPI_BYTE, source, comm->control);
+    comm_end_wait(comm);
+    TRY(mpi_check(code, "MPI_Bcast"));
     comm->agreed = true;
     return error_new(message.kind, "%s", message.text);
 }
@@ -231,11 +361,9 @@ struct error *comm_agree(struct comm *comm, struct error *mine)
 {
     /* The lowest rank with an error, and how many there are, in one sum each. */
     int lowest = mine ? comm->rank : comm->world_size, failed = mine ? 1 : 0;
-    struct error *e = mpi_check(MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN,
-                                              comm->control), "MPI_Allreduce");
+    struct error *e = reduce(comm, &lowest, 1, MPI_INT, MPI_MIN, "agreement on errors");
     if (!e)
-        e = mpi_check(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_SUM, comm->control),
-                      "MPI_Allreduce");
+        e = reduce(comm, &failed, 1, MPI_INT, MPI_SUM, "agreement on errors");
     if (e) {
         if (!mine)
             return e;

@@ -26,6 +26,38 @@ int comm_local_rank(const struct comm *comm);    /* among the ranks of this node
 int comm_local_size(const struct comm *comm);
 const char *comm_host(const struct comm *comm);
 
+/* ---- Where a rank is ---- */
+
+/*
+ * Ranks wait for each other at every step, and one that never comes would hang all. So every rank says
+ * where it is, and a thread watches: when others wait longer than the deadlines for a rank that no
+ * longer answers, or for one that is in its phase for too long, one message names it, and all ranks end
+ * (exit code 1). A world of one rank waits for nobody.
+ */
+enum comm_phase { COMM_INIT, COMM_STEP, COMM_VALIDATION, COMM_SAMPLING, COMM_SAVE, COMM_END };
+const char *comm_phase_name(enum comm_phase phase);
+
+/* Seconds. */
+struct comm_deadlines {
+    double answer_s;                               /* a rank others wait for is heard of within this */
+    double init_s, step_s, validation_s, save_s;   /* the longest a rank may be in one place of a phase */
+};
+#define COMM_DEADLINES                                                                                 {.answer_s = 60, .init_s = 7200, .step_s = 1800, .validation_s = 7200, .save_s = 1800}
+
+/* Local: from now on these hold. */
+void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadlines);
+/* Collective. What the ranks compute on, for reports. */
+MUST_USE struct error *comm_share_device(struct comm *comm, const char *description);
+/* Local: keeps a record of what this rank does in FOLDER/flight, which is there. */
+MUST_USE struct error *comm_record(struct comm *comm, const char *folder);
+/* Local: the main thread begins something else. A step is phase COMM_STEP. */
+void comm_begin_phase(struct comm *comm, enum comm_phase phase);
+void comm_begin_step(struct comm *comm, int64_t step);
+/* Around a wait for other ranks that is not one of the collectives below; `what` is a literal. All ranks
+ * wait for the same things in the same order. */
+void comm_begin_wait(struct comm *comm, const char *what);
+void comm_end_wait(struct comm *comm);
+
 /* Collective. Element-wise over all ranks, in place, the same result everywhere. */
 MUST_USE struct error *comm_sum(struct comm *comm, double *values, int count);
 MUST_USE struct error *comm_sum_int64(struct comm *comm, int64_t *values, int count);

@@ -10,6 +10,7 @@
 #define GALLEY_TRAIN_CALLBACK_H
 
 #include "base/error.h"
+#include "comm/comm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ struct step_report {
     bool skipped;              /* a gradient was not finite: nothing was updated */
     bool end_of_epoch;
     bool last;
+    bool stopped;              /* the last one here, because the run was asked to stop: it goes on later */
 };
 
 /* Epochs done, with fraction: 1.5 is the middle of the second. */
@@ -51,13 +53,14 @@ struct cadence {
     int64_t every_epochs;      /* 0: not by epochs */
     bool at_start;             /* also before the first step */
     bool at_end;               /* also after the last */
+    bool at_stop;              /* also where the run was asked to stop */
 };
 
 static inline bool cadence_due(const struct cadence *when, const struct step_report *report)
 {
     if (report->step == 0)
         return when->at_start;
-    if (report->last && when->at_end)
+    if (report->last && (report->stopped ? when->at_stop : when->at_end))
         return true;
     if (when->every_steps > 0 && report->step % when->every_steps == 0)
         return true;
@@ -69,6 +72,7 @@ enum callback_who { RANK_0, EVERY_RANK };
 
 struct callback {
     const char *name;          /* as errors and the log call it: "validation" */
+    enum comm_phase phase;     /* what others are told this rank is in; 0: still the step */
     struct cadence when;
     struct cadence exact;      /* those of its runs that need the model as it is after the step; for
                                 * the others it may already be some steps on */

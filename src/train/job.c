@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/stop.h"
 #include "data/corpus.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
@@ -13,17 +14,21 @@
 #include "train/saver.h"
 #include "train/saving.h"
 #include "train/snapshot.h"
+#include "train/time_limit.h"
 #include "train/trainer.h"
 #include "train/validation.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CALLBACKS = 4 };
+enum { MOST_CALLBACKS = 5 };
+#define SLOW_DISK_BYTES_S 100e6    /* what a checkpoint is thought to be written with, before one was */
 
 struct job {
     struct comm *comm;
     const struct config *config;
+    double end_s;                         /* when the run must have ended */
     bool is_rank_0;
     char *config_yaml;
 
@@ -208,7 +213,7 @@ static struct error *plan_steps(struct job *j)
 
 /* ---- the model ---- */
 
-static struct model_spec wanted_spec(const struct config *c)
+struct model_spec job_wanted_spec(const struct config *c)
 {
     enum model_family family = MODEL_MINI_GPT;
     if (!spec_family_find(&family, c->model.family))
@@ -231,7 +236,7 @@ static bool scales_losses(const struct job *j)
 static struct error *make_model(struct job *j)
 {
     const struct config *c = j->config;
-    const struct model_spec spec = wanted_spec(c);
+    const struct model_spec spec = job_wanted_spec(c);
     const bool adamw = !strcmp(c->optimizer.kind, "adamw");
     if (j->file) {
         struct error *e = spec_compare(checkpoint_spec(j->file), &spec);
@@ -334,32 +339,79 @@ static struct error *add_callbacks(struct job *j)
             .sequence_length = (int)c->data.sequence_length, .model = j->model,
             .tokenizer = j->tokenizer, .folder = j->folder, .out = stdout}));
     struct cadence saving = cadence_of(&c->checkpoint.when, false);
-    saving.at_end = true;
+    saving.at_end = saving.at_stop = true;
     TRY(checkpoint_check_space(c->run.folder, model_parameters(j->model)));
     TRY(saver_create(&j->saver, c->run.folder, (int)c->checkpoint.keep));
-    return saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
+    TRY(saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
         .when = saving, .stop_on_error = !strcmp(c->checkpoint.on_error, "stop"),
         .loss_scaling = scales_losses(j),
         .saver = j->saver, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
         .config_yaml = j->config_yaml, .history = &j->history,
         .train_fingerprint = corpus_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
         .world_size = comm_world_size(j->comm),
-        .resumed_step = j->resumed ? j->progress.step : -1});
+        .resumed_step = j->resumed ? j->progress.step : -1}));
+    if (isinf(j->end_s))
+        return NULL;
+    return time_limit_callback(&j->callbacks[j->callback_count++], &(struct time_limit_options){
+        .end_s = j->end_s, .margin_s = (double)c->run.time_margin_s, .saver = j->saver,
+        .first_write_s = 3.0 * (double)j->snapshot->bytes / SLOW_DISK_BYTES_S});
 }
 
 /* ---- the whole ---- */
 
+static void set_deadlines(const struct job *j)
+{
+    comm_set_deadlines(j->comm, &(struct comm_deadlines){
+        .answer_s = j->config->deadline.answer, .init_s = j->config->deadline.init,
+        .step_s = j->config->deadline.step, .validation_s = j->config->deadline.validation,
+        .save_s = j->config->deadline.save});
+}
+
+/* Without its record a run goes on all the same. */
+static void begin_record(const struct job *j)
+{
+    struct error *e = comm_record(j->comm, j->config->run.folder);
+    if (e)
+        log_warning("%s", error_message(e));
+    error_destroy(e);
+}
+
+/* A wish to stop that came during all that; nothing was done that could be saved. */
+static struct error *check_stop(const struct job *j)
+{
+    double asked = stop_asked();
+    TRY(comm_max(j->comm, &asked, 1));
+    if (asked > 0)
+        return error_new(ERROR_INTERRUPTED, "asked to stop before the first step; the same command "
+                         "begins it again");
+    return NULL;
+}
+
+/* In the words of a rank that was asked; at least one was. */
+static struct error *tell_stop(const struct job *j)
+{
+    struct error *mine = NULL;
+    if (stop_asked())
+        mine = error_new(ERROR_INTERRUPTED, "asked to stop by %s; the state is saved, the same command "
+                         "goes on from it", stop_reason());
+    return comm_agree(j->comm, mine);
+}
+
 static struct error *open_stages(struct job *j)
 {
+    set_deadlines(j);
     TRY(comm_agree(j->comm, config_check_ranks(j->config, comm_world_size(j->comm))));
     TRY(comm_agree(j->comm, open_folder(j)));
     TRY(share_progress(j));
+    begin_record(j);
     TRY(comm_agree(j->comm, run_tokenizer_open(&j->tokenizer, j->comm, j->config, j->file)));
     TRY(comm_agree(j->comm, open_data(j)));
     TRY(comm_agree(j->comm, plan_steps(j)));
     TRY(comm_agree(j->comm, make_model(j)));
+    TRY(comm_share_device(j->comm, device_description(j->device)));
     TRY(comm_agree(j->comm, load_values(j)));
-    return comm_agree(j->comm, add_callbacks(j));
+    TRY(comm_agree(j->comm, add_callbacks(j)));
+    return comm_agree(j->comm, check_stop(j));
 }
 
 static void tell_memory(const struct job *j)
@@ -388,13 +440,15 @@ static void tell_plan(const struct job *j)
                  (double)j->progress.step / (double)j->steps_per_epoch);
 }
 
-struct error *job_open(struct job **out, struct comm *comm, const struct config *config)
+struct error *job_open(struct job **out, struct comm *comm, const struct config *config,
+                       double end_s)
 {
     struct job *j = calloc(1, sizeof *j);
     if (!j)
         return error_new(ERROR_MEMORY, "no memory for the run (%zu bytes)", sizeof *j);
     j->comm = comm;
     j->config = config;
+    j->end_s = end_s;
     j->is_rank_0 = comm_rank(comm) == 0;
     history_init(&j->history);
     struct error *e = open_stages(j);
@@ -443,12 +497,16 @@ struct error *job_run(struct job *job)
         .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
         .check_every_steps = j->config->train.check_every_steps,
         .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .skip_steps = scales_losses(j),
+        .stop_asked = stop_asked,
         .callbacks = j->callbacks, .callback_count = j->callback_count},
         &(struct trainer_start){.step = j->progress.step, .updates = j->progress.updates,
                                 .samples = j->progress.samples, .tokens = j->progress.tokens}));
     struct error *e = trainer_run(trainer);
+    const bool stopped = trainer_stopped(trainer);
     trainer_destroy(trainer);
     TRY(e);
+    if (stopped)
+        return tell_stop(j);
     double resident = (double)memory_resident_bytes();
     TRY(comm_max(j->comm, &resident, 1));
     log_info("memory  %.1f MB resident at the end, the most of any rank", 1e-6 * resident);

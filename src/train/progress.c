@@ -92,7 +92,7 @@ static struct error *progress_run(void *self, const struct step_report *report)
 {
     struct progress_bar *p = self;
     add_step(p, report);
-    if (report->step % p->log_every_steps == 0 || report->last) {
+    if (report->step % p->log_every_steps == 0 || (report->last && !report->stopped)) {
         print_line(p, report);
         TRY(add_row(p, report));
         p->steps = p->tokens = 0;

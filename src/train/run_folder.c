@@ -26,7 +26,7 @@ static void join(char *out, const struct run_folder *f, const char *name)
     snprintf(out, PATH_BYTES + 64, "%s/%s", f->path, name);
 }
 
-static struct error *make_folders(const char *path)
+struct error *run_folder_make(const char *path)
 {
     char part[PATH_BYTES + 64];
     snprintf(part, sizeof part, "%s", path);
@@ -97,13 +97,16 @@ struct error *run_folder_open(struct run_folder **out, const char *path)
         goto fail;
     }
     snprintf(f->path, sizeof f->path, "%s", path);
-    if ((e = make_folders(path)))
+    if ((e = run_folder_make(path)))
         goto fail;
     join(sub, f, "checkpoints");
-    if ((e = make_folders(sub)))
+    if ((e = run_folder_make(sub)))
         goto fail;
     join(sub, f, "cache");
-    if ((e = make_folders(sub)))
+    if ((e = run_folder_make(sub)))
+        goto fail;
+    join(sub, f, "flight");
+    if ((e = run_folder_make(sub)))
         goto fail;
     if ((e = take_lock(f)) || (e = clean(f)))
         goto fail;

@@ -6,6 +6,7 @@
  *   samples.jsonl    a row per generated text
  *   checkpoints/     step-00001234.h5
  *   cache/           unpacked text and sample index of the data
+ *   flight/          what every rank did last, and the report of a hang
  *   .lock            held while a run uses the folder; says who
  *
  * Local: rank 0 alone opens and writes. The lock is the kernel's (flock), so it goes with the process
@@ -19,6 +20,9 @@
 #include <stdint.h>
 
 struct run_folder;
+
+/* Makes a folder and its parents, where they are not there yet. */
+MUST_USE struct error *run_folder_make(const char *path);
 
 /* Makes the folder (and its parents) where it is not there, takes the lock, removes what a killed run
  * left half-written. A folder in use names the holder's host and process. */

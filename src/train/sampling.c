@@ -113,7 +113,7 @@ struct error *sampling_callback(struct callback *callback, const struct sampling
                         "tokens: it is cut, and nothing follows it", i, s->samples[i].length);
     }
     *callback = (struct callback){
-        .name = "sampling", .when = options->when, .exact = options->when, .who = RANK_0,
+        .name = "sampling", .phase = COMM_SAMPLING, .when = options->when, .exact = options->when, .who = RANK_0,
         .run = sampling_run, .destroy = sampling_destroy, .self = s,
     };
     return NULL;

@@ -71,9 +71,8 @@ struct error *saving_callback(struct callback *callback, const struct saving_opt
                          sizeof *o);
     *o = *options;
     *callback = (struct callback){
-        .name = "checkpoint", .when = {.every_steps = 1, .at_start = options->when.at_start,
-                                       .at_end = true},
-        .exact = options->when, .who = RANK_0,
+        .name = "checkpoint", .phase = COMM_SAVE, .who = RANK_0,
+        .when = {.every_steps = 1, .at_start = options->when.at_start}, .exact = options->when,
         .run = saving_run, .destroy = free, .self = o,
     };
     return NULL;

@@ -128,6 +128,7 @@ static struct error *queue_step(struct trainer *t)
     const struct trainer_parts *p = &t->parts;
     struct step_slot *slot = &t->slots[t->queued % SLOTS];
     const struct update_rates rates = step_rates(t);
+    comm_begin_step(p->comm, t->queued + 1);
     device_event_record(slot->begin, STREAM_COMPUTE);
     TRY(step_slot_fill(slot, p->stream, &rates, p->stop_asked && p->stop_asked()));
     TRY(run_step(t, slot));
@@ -150,13 +151,18 @@ static struct step_report expect_report(const struct trainer *t, int64_t step)
         .last_step = t->parts.last_step,
         .end_of_epoch = step > 0 && step % t->parts.steps_per_epoch == 0,
         .last = step >= t->last_step,
+        .stopped = step >= t->last_step && t->stopped,
     };
 }
 
 static struct error *wait_for(const struct trainer *t, struct device_event *event)
 {
+    if (device_event_done(event))
+        return device_check(t->parts.device);
+    comm_begin_wait(t->parts.comm, "the device's work on a step");
     while (!device_event_done(event))
         sched_yield();
+    comm_end_wait(t->parts.comm);
     return device_check(t->parts.device);
 }
 
@@ -221,7 +227,10 @@ static struct error *check_replicas(struct trainer *t)
     });
     device_copy_out(p->device, t->checksum_on_host, t->checksum, sizeof *t->checksum);
     TRY(device_synchronize(p->device));
-    return comm_check_equal(p->comm, "the model's parameters", *t->checksum_on_host);
+    struct error *e =
+        comm_check_equal(p->comm, "the model's parameters", *t->checksum_on_host);
+    return e ? error_context(e, "after step %lld; start the same command again, to go on from the last "
+                             "checkpoint", (long long)t->step) : NULL;
 }
 
 static bool runs_here(const struct trainer *t, const struct callback *c)
@@ -235,6 +244,8 @@ static struct error *run_callbacks(struct trainer *t, const struct step_report *
         const struct callback *c = &t->parts.callbacks[i];
         if (!runs_here(t, c) || !cadence_due(&c->when, report))
             continue;
+        if (c->phase)
+            comm_begin_phase(t->parts.comm, c->phase);
         struct error *e = c->run(c->self, report);
         if (e)
             return error_context(e, "%s after step %lld", c->name, (long long)report->step);
