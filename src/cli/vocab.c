@@ -4,9 +4,11 @@
 #include "cli/verbs.h"
 #include "data/vocabulary.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_RESERVED = 64 };
@@ -19,12 +21,14 @@ struct request {
 };
 
 enum flag {
-    FLAG_OUTPUT, FLAG_FIELD, FLAG_SIZE, FLAG_LOWERCASE, FLAG_STRIP_ACCENTS, FLAG_NO_SPLIT_ON_CJK,
-    FLAG_MIN_BYTES, FLAG_RESERVED, FLAG_THREADS
+    FLAG_OUTPUT, FLAG_KIND, FLAG_END_TOKEN_LAST, FLAG_FIELD, FLAG_SIZE, FLAG_LOWERCASE,
+    FLAG_STRIP_ACCENTS, FLAG_NO_SPLIT_ON_CJK, FLAG_MIN_BYTES, FLAG_RESERVED, FLAG_THREADS
 };
 
 static const struct option flags[] = {
     {"output", required_argument, NULL, FLAG_OUTPUT},
+    {"kind", required_argument, NULL, FLAG_KIND},
+    {"end-token-last", no_argument, NULL, FLAG_END_TOKEN_LAST},
     {"field", required_argument, NULL, FLAG_FIELD},
     {"size", required_argument, NULL, FLAG_SIZE},
     {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
@@ -61,6 +65,11 @@ static struct error *read_flag(struct request *r, int flag)
     switch ((enum flag)flag) {
     case FLAG_OUTPUT:
         r->output = optarg;
+        return NULL;
+    case FLAG_KIND:
+        return tokenizer_kind_parse(&r->options.kind, optarg);
+    case FLAG_END_TOKEN_LAST:
+        r->options.end_token_last = true;
         return NULL;
     case FLAG_FIELD:
         r->options.field = optarg;
@@ -101,9 +110,13 @@ static struct error *parse(struct request *r, int argc, char **argv)
         TRY(read_flag(r, flag));
     }
     if (!r->output)
-        return error_new(ERROR_USAGE, "galley vocab needs --output FILE");
+        return error_new(ERROR_USAGE, "galley vocab needs --output");
     if (optind == argc)
         return error_new(ERROR_USAGE, "galley vocab needs text: files or globs, plain, gzip or zstd");
+    const struct wordpiece_options *w = &r->options.wordpiece;
+    if (r->options.kind == TOKENIZER_BPE && (w->lowercase || w->strip_accents || !w->split_on_cjk))
+        return error_new(ERROR_USAGE, "--lowercase, --strip-accents and --no-split-on-cjk: each "
+                         "means nothing to bpe");
     r->options.inputs = (const char *const *)(argv + optind);
     r->options.input_count = argc - optind;
     r->options.reserved = r->reserved;
@@ -130,6 +143,25 @@ static struct error *write_output(const char *path, const char *text, size_t byt
     return e;
 }
 
+/* vocab.json and merges.txt; the folder is made if it is not there. */
+static struct error *write_folder(const char *folder, const struct vocabulary *v)
+{
+    char *vocabulary = NULL, *merges = NULL;
+    struct error *e = NULL;
+    if (mkdir(folder, 0777) && errno != EEXIST)
+        return error_errno(ERROR_IO, "cannot make the folder %s", folder);
+    if (asprintf(&vocabulary, "%s/vocab.json", folder) < 0 ||
+        asprintf(&merges, "%s/merges.txt", folder) < 0)
+        e = error_new(ERROR_MEMORY, "no memory for a path");
+    if (!e)
+        e = write_output(merges, v->merges, v->merges_bytes);
+    if (!e)
+        e = write_output(vocabulary, v->text, v->bytes);
+    free(vocabulary);
+    free(merges);
+    return e;
+}
+
 static struct error *run_vocab(struct cli *cli, int argc, char **argv)
 {
     (void)cli;
@@ -139,22 +171,22 @@ static struct error *run_vocab(struct cli *cli, int argc, char **argv)
             .wordpiece = {.split = true, .split_on_cjk = true},
         },
     };
-    char *text = NULL;
-    size_t bytes = 0;
-    struct wordpiece_learning report;
+    struct vocabulary learned = {0};
     const double start_s = clock_now_s();
     struct error *e = read_reserved(&r, "[PAD],[UNK],[BOS]");
     if (!e)
         e = parse(&r, argc, argv);
     if (!e)
-        e = vocabulary_learn(&r.options, &text, &bytes, &report);
+        e = vocabulary_learn(&r.options, &learned);
     if (!e)
-        e = write_output(r.output, text, bytes);
+        e = learned.merges ? write_folder(r.output, &learned)
+                           : write_output(r.output, learned.text, learned.bytes);
     if (!e)
         log_info("%s  %d entries from %lld words, %lld different, in %.1f s", r.output,
-                 report.entries, (long long)report.words, (long long)report.distinct_words,
+                 learned.entries, (long long)learned.words, (long long)learned.distinct_words,
                  clock_now_s() - start_s);
-    free(text);
+    free(learned.text);
+    free(learned.merges);
     free(r.reserved_text);
     return e;
 }
@@ -164,17 +196,25 @@ const struct verb verb_vocab = {
     .summary = "learns a vocabulary from text",
     .run = run_vocab,
     .help =
-        "usage: galley vocab --output FILE [OPTION...] INPUT...\n\n"
-        "Learns a WordPiece vocabulary from text files (or globs; plain, gzip or zstd), exactly as\n"
-        "KerasHub's compute_word_piece_vocabulary does.\n\n"
-        "  --output FILE       where to write it, one entry a line\n"
+        "usage: galley vocab --output FILE [OPTION...] INPUT...\n"
+        "       galley vocab --kind bpe --output FOLDER [OPTION...] INPUT...\n\n"
+        "Learns a vocabulary from text files (or globs; plain, gzip or zstd): WordPiece exactly as\n"
+        "KerasHub's compute_word_piece_vocabulary, byte-level BPE exactly as Hugging Face's BpeTrainer\n"
+        "(the end token first, then the 256 bytes, then pairs that stand at least twice).\n\n"
+        "  --kind KIND         wordpiece (default) or bpe\n"
+        "  --output PATH       wordpiece: a file, one entry a line; bpe: a folder that gets vocab.json\n"
+        "                      and merges.txt\n"
+        "  --end-token-last    bpe: <|endoftext|> behind all others, as GPT-2 has it: needed to train\n"
+        "                      on padded lines, as the first entry stands for padding\n"
         "  --field NAME        of .jsonl and .json: the field with the text; default text\n"
         "  --size N            entries at most; default 5000\n"
+        "  --min-bytes N       only lines of at least N bytes; default 0: all\n"
+        "  --threads N         default: the cores there are\n\n"
+        "of wordpiece alone:\n"
         "  --lowercase         fold case (NFKC_Casefold)\n"
         "  --strip-accents     remove accents\n"
         "  --no-split-on-cjk   leave Chinese, Japanese and Korean characters in words\n"
-        "  --min-bytes N       only lines of at least N bytes; default 0: all\n"
-        "  --reserved LIST     first entries; default [PAD],[UNK],[BOS]\n"
-        "  --threads N         default: the cores there are\n\n"
-        "example: galley vocab --output vocabulary.txt --size 5000 --lowercase books/*.txt.gz\n",
+        "  --reserved LIST     first entries; default [PAD],[UNK],[BOS]\n\n"
+        "example: galley vocab --output vocabulary.txt --size 5000 --lowercase books/*.txt.gz\n"
+        "         galley vocab --kind bpe --end-token-last --output bpe --size 8000 books/*.txt.gz\n",
 };

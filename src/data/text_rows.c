@@ -38,6 +38,12 @@ static struct error *open_reader(void **out, const void *self, int T)
                       "begins", tokenizer_start_name(rows->tokenizer));
         goto fail;
     }
+    if (r->start_id == tokenizer_pad_id(rows->tokenizer)) {
+        e = error_new(ERROR_INPUT, "the start token %s has the id %d, which stands for padding; the "
+                      "vocabulary must have another entry first (galley vocab --end-token-last)",
+                      tokenizer_start_name(rows->tokenizer), (int)r->start_id);
+        goto fail;
+    }
     r->scratch = malloc(dataset_scratch_bytes(dataset));
     if (!r->scratch) {
         e = error_new(ERROR_MEMORY, "no memory for the longest line of the %s data (%zu bytes)",

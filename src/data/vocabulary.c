@@ -1,4 +1,9 @@
-/* vocabulary.c - threads take blocks of lines in turn, each counts the words of its own. */
+/*
+ * vocabulary.c - threads take blocks of lines in turn, each counts the words of its own.
+ *
+ * WordPiece counts line by line. BPE, whose pieces hold line feeds, counts whole files as one text: of
+ * a block what no piece crosses, and the rest in front of the next block.
+ */
 #include "data/vocabulary.h"
 
 #include "data/source.h"
@@ -14,12 +19,17 @@ struct counting {
     struct source *source;
     struct error *failure;        /* the first one ends all */
     int64_t lines, kept, longest;
+    char *held;                   /* bpe: the end of the block before, in the same file */
+    size_t held_bytes, held_capacity;
+    int held_file;
 };
 
 struct counting_thread {
     struct counting *shared;
-    struct word_counter *counter;
+    struct word_counter *counter;      /* wordpiece */
+    struct piece_counter *pieces;      /* bpe */
     struct source_block block;
+    size_t whole_bytes;           /* bpe: of the block, what is counted now */
     char *line;                   /* one line without its CRs */
     size_t line_capacity;
     int64_t lines, kept, longest;
@@ -48,8 +58,54 @@ static struct error *strip_returns(struct counting_thread *t, const char **line,
     return NULL;
 }
 
+static struct error *reserve(char **text, size_t *capacity, size_t bytes)
+{
+    if (bytes <= *capacity)
+        return NULL;
+    char *larger = realloc(*text, bytes);
+    if (!larger)
+        return error_new(ERROR_MEMORY, "no memory for a text of %zu bytes", bytes);
+    *text = larger;
+    *capacity = bytes;
+    return NULL;
+}
+
+/* Whole files of text are counted as they stand; records and lines of a length one by one. */
+static bool counts_whole_files(const struct counting_thread *t)
+{
+    return t->pieces && t->block.separator == '\n' && t->shared->options->min_bytes == 0;
+}
+
+/* Under the lock: puts what was held back before the block, and holds back its end. */
+static struct error *hold_end_back(struct counting *c, struct counting_thread *t)
+{
+    struct source_block *b = &t->block;
+    if (c->held_bytes > 0 && (b->bytes == 0 || b->file != c->held_file)) {
+        TRY(piece_counter_add(t->pieces, c->held, c->held_bytes));
+        c->held_bytes = 0;
+    }
+    t->whole_bytes = 0;
+    if (b->bytes == 0)
+        return NULL;
+    TRY(reserve(&b->text, &b->capacity, b->bytes + c->held_bytes));
+    memmove(b->text + c->held_bytes, b->text, b->bytes);
+    if (c->held_bytes > 0)
+        memcpy(b->text, c->held, c->held_bytes);
+    b->bytes += c->held_bytes;
+    t->whole_bytes = piece_counter_cut(t->pieces, b->text, b->bytes);
+    c->held_bytes = b->bytes - t->whole_bytes;
+    c->held_file = b->file;
+    TRY(reserve(&c->held, &c->held_capacity, c->held_bytes));
+    memcpy(c->held, b->text + t->whole_bytes, c->held_bytes);
+    return NULL;
+}
+
 static struct error *count_block(struct counting_thread *t)
 {
+    if (counts_whole_files(t)) {
+        t->kept++;
+        return piece_counter_add(t->pieces, t->block.text, t->whole_bytes);
+    }
     const char *at = t->block.text, *end = at + t->block.bytes;
     while (at < end) {
         const char *feed = memchr(at, t->block.separator, (size_t)(end - at));
@@ -61,7 +117,8 @@ static struct error *count_block(struct counting_thread *t)
         t->longest = (int64_t)bytes > t->longest ? (int64_t)bytes : t->longest;
         if ((int64_t)bytes >= t->shared->options->min_bytes) {
             t->kept++;
-            TRY(word_counter_add(t->counter, line, bytes));
+            TRY(t->pieces ? piece_counter_add(t->pieces, line, bytes)
+                          : word_counter_add(t->counter, line, bytes));
         }
         at = feed ? feed + 1 : end;
     }
@@ -76,6 +133,8 @@ static void *count_blocks(void *self)
         pthread_mutex_lock(&c->lock);
         t->block.bytes = 0;
         struct error *e = c->failure ? NULL : source_read(c->source, &t->block);
+        if (!e && !c->failure && (counts_whole_files(t) || c->held_bytes > 0))
+            e = hold_end_back(c, t);
         if (e)
             c->failure = e;
         pthread_mutex_unlock(&c->lock);
@@ -98,7 +157,9 @@ static struct error *count_with_threads(struct counting *c, struct counting_thre
     struct error *e = NULL;
     for (int i = 0; i < n && !e; i++) {
         threads[i].shared = c;
-        e = word_counter_create(&threads[i].counter, &c->options->wordpiece);
+        e = c->options->kind == TOKENIZER_BPE
+                ? piece_counter_create(&threads[i].pieces)
+                : word_counter_create(&threads[i].counter, &c->options->wordpiece);
     }
     /* This thread is the first of them; a thread that cannot start leaves its work to the others. */
     for (int i = 1; i < n && !e; i++)
@@ -125,35 +186,63 @@ static struct error *count_with_threads(struct counting *c, struct counting_thre
     return e;
 }
 
-struct error *vocabulary_learn(const struct vocabulary_options *options, char **vocabulary,
-                               size_t *bytes, struct wordpiece_learning *report)
+/* The counters of all threads, one array for each kind. */
+static struct error *learn(struct counting_thread *threads, int n,
+                           const struct vocabulary_options *o, struct vocabulary *out)
+{
+    struct word_counter **words = calloc((size_t)n, sizeof *words);
+    struct piece_counter **pieces = calloc((size_t)n, sizeof *pieces);
+    struct error *e = NULL;
+    for (int i = 0; words && pieces && i < n; i++) {
+        words[i] = threads[i].counter;
+        pieces[i] = threads[i].pieces;
+    }
+    if (!words || !pieces) {
+        e = error_new(ERROR_MEMORY, "no memory for %d threads", n);
+    } else if (o->kind == TOKENIZER_BPE) {
+        struct bpe_files files;
+        struct bpe_learning report;
+        if (!(e = bpe_learn(pieces, n, o->size, o->end_token_last, &files, &report)))
+            *out = (struct vocabulary){files.vocabulary, files.vocabulary_bytes, files.merges,
+                                       files.merges_bytes, report.pieces, report.distinct_pieces,
+                                       report.entries};
+    } else {
+        struct wordpiece_learning report;
+        if (!(e = wordpiece_learn(words, n, o->size, o->reserved, o->reserved_count, &out->text,
+                                  &out->bytes, &report))) {
+            out->words = report.words;
+            out->distinct_words = report.distinct_words;
+            out->entries = report.entries;
+        }
+    }
+    free(words);
+    free(pieces);
+    return e;
+}
+
+struct error *vocabulary_learn(const struct vocabulary_options *options, struct vocabulary *out)
 {
     const int n = options->threads > 0 ? options->threads : 1;
     struct counting counting = {.options = options};
+    *out = (struct vocabulary){0};
     struct counting_thread *threads = calloc((size_t)n, sizeof *threads);
-    struct word_counter **counters = calloc((size_t)n, sizeof *counters);
-    struct error *e = NULL;
-    if (!threads || !counters) {
-        e = error_new(ERROR_MEMORY, "no memory for %d threads", n);
-        goto done;
-    }
+    if (!threads)
+        return error_new(ERROR_MEMORY, "no memory for %d threads", n);
     pthread_mutex_init(&counting.lock, NULL);
-    e = source_open(&counting.source, &(struct source_options){
+    struct error *e = source_open(&counting.source, &(struct source_options){
         .inputs = options->inputs, .input_count = options->input_count, .field = options->field,
         .name = "vocabulary", .block_bytes = SOURCE_BLOCK_BYTES});
     if (!e)
         e = count_with_threads(&counting, threads, n);
-    for (int i = 0; i < n; i++)
-        counters[i] = threads[i].counter;
     if (!e)
-        e = wordpiece_learn(counters, n, options->size, options->reserved,
-                            options->reserved_count, vocabulary, bytes, report);
+        e = learn(threads, n, options, out);
     source_close(counting.source);
     pthread_mutex_destroy(&counting.lock);
-    for (int i = 0; i < n; i++)
-        word_counter_destroy(counters[i]);
-done:
+    free(counting.held);
+    for (int i = 0; i < n; i++) {
+        word_counter_destroy(threads[i].counter);
+        piece_counter_destroy(threads[i].pieces);
+    }
     free(threads);
-    free(counters);
     return e ? error_context(e, "learning the vocabulary") : NULL;
 }

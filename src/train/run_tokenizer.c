@@ -29,21 +29,21 @@ static struct error *wanted(struct tokenizer_definition *d, const struct config 
 
 static struct error *learn(struct tokenizer_definition *d, const struct config *c, int threads)
 {
-    struct wordpiece_learning report;
-    char *text = NULL;
-    if (d->kind == TOKENIZER_BPE)
-        return error_new(ERROR_USAGE, "tokenizer.kind bpe needs tokenizer.vocabulary: vocab.json, or "
-                         "a folder that holds it and merges.txt");
+    struct vocabulary learned;
     TRY(vocabulary_learn(&(struct vocabulary_options){
+        .kind = d->kind, .end_token_last = true,
         .inputs = (const char *const *)c->data.train.items, .input_count = c->data.train.count,
         .field = c->data.field, .min_bytes = c->data.min_bytes,
         .size = (int)c->model.vocabulary_size,
         .reserved = (const char *const *)c->tokenizer.reserved.items,
         .reserved_count = c->tokenizer.reserved.count, .wordpiece = d->wordpiece,
-        .threads = threads}, &text, &d->vocabulary_bytes, &report));
-    d->vocabulary = text;
-    log_info("vocabulary  %d entries learned from %lld words, %lld different", report.entries,
-             (long long)report.words, (long long)report.distinct_words);
+        .threads = threads}, &learned));
+    d->vocabulary = learned.text;
+    d->vocabulary_bytes = learned.bytes;
+    d->merges = learned.merges;
+    d->merges_bytes = learned.merges_bytes;
+    log_info("vocabulary  %d entries learned from %lld words, %lld different", learned.entries,
+             (long long)learned.words, (long long)learned.distinct_words);
     return NULL;
 }
 
