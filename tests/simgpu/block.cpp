@@ -26,12 +26,6 @@
 #include <numeric>
 #include <vector>
 
-/* The linker's bounds of the section that holds every __shared__ variable. */
-extern "C" {
-extern unsigned char __start_simgpu_shared[] __attribute__((weak));
-extern unsigned char __stop_simgpu_shared[] __attribute__((weak));
-}
-
 namespace simgpu {
 
 thread *running;
@@ -72,6 +66,7 @@ struct engine {
     context *left = nullptr;    /* who switched to `current` */
     std::vector<context *> idle;
 
+    std::map<unsigned char *, unsigned char *> shared_sections;    /* end by start */
     const launch *launched = nullptr;
     std::vector<thread> threads;
     std::vector<warp> warps;
@@ -86,7 +81,7 @@ struct engine {
 };
 
 /* Never destroyed: workers may hold it when the process exits. */
-engine &e = *new engine;
+engine &e = *new engine;    /* in a library, so before the sources of kernels add their sections */
 
 void arrive(fibers::fiber &&from)
 {
@@ -308,9 +303,8 @@ void begin_block(dim3 block)
 void run_block(const launch &launch)
 {
     begin_block(launch.block);
-    const size_t shared_bytes = (size_t)(__stop_simgpu_shared - __start_simgpu_shared);
-    if (shared_bytes > 0)
-        memset(__start_simgpu_shared, 0xff, shared_bytes);
+    for (const auto &[first, end] : e.shared_sections)
+        memset(first, 0xff, (size_t)(end - first));
     if (launch.shared_bytes > 0)
         memset(dynamic_shared, 0xff, launch.shared_bytes);
 
@@ -322,6 +316,13 @@ void run_block(const launch &launch)
 }
 
 }    // namespace
+
+bool add_shared_section(unsigned char *first, unsigned char *end)
+{
+    if (first != end)
+        e.shared_sections[first] = end;
+    return true;
+}
 
 void meet_warp(unsigned mask, const char *where, void *offer, combine_offers combine)
 {

@@ -5,7 +5,8 @@
 
 #include <cstdarg>
 #include <cstdio>
-#include <cstdlib>
+
+#include <unistd.h>
 
 namespace simgpu {
 
@@ -25,7 +26,7 @@ void fault(const char *format, ...)
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     say(message);
-    abort();
+    _exit(FAULT_EXIT_CODE);
 }
 
 }    // namespace simgpu

@@ -9,7 +9,10 @@ namespace simgpu {
 /* Prints "simgpu: [rank R:] MESSAGE" as one line on standard error. */
 void say(const std::string &message);
 
-/* Says so and aborts. */
+/* A process that ended over a fault; not by abort(), at which MPI would print a page of its own. */
+enum { FAULT_EXIT_CODE = 70 };
+
+/* Says so and ends the process. */
 [[noreturn]] void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 }    // namespace simgpu

@@ -58,6 +58,9 @@ void need_whole_warp(const char *where, unsigned arrived);
 /* True once in `n`, by the seed. */
 bool chance(unsigned n);
 
+/* Shared memory of a kernel's source file that run_grid fills: language.h says so for each. */
+bool add_shared_section(unsigned char *first, unsigned char *end);
+
 struct launch {
     dim3 grid, block;
     size_t shared_bytes;

@@ -33,6 +33,15 @@
  * internal linkage (an unnamed namespace): gcc puts no inline function's variable there. */
 #define __shared__ static __attribute__((section("simgpu_shared"), used))
 
+extern "C" {
+extern unsigned char __start_simgpu_shared[] __attribute__((weak, visibility("hidden")));
+extern unsigned char __stop_simgpu_shared[] __attribute__((weak, visibility("hidden")));
+}
+namespace {
+[[maybe_unused]] const bool shared_section_is_known =
+    simgpu::add_shared_section(__start_simgpu_shared, __stop_simgpu_shared);
+}
+
 #define threadIdx (simgpu::running->index)
 #define blockIdx simgpu::block_index
 #define blockDim simgpu::block_dim
