@@ -160,6 +160,18 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     return leave(stream_record(stream, event));
 }
 
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags)
+{
+    const cudaError_t status = enter(__func__);
+    if (status != cudaSuccess)
+        return status;
+    const std::unique_lock<std::mutex> hold = stream_lock();
+    stream_check(stream, __func__);
+    event_check(event, __func__);
+    return leave(flags & cudaEventRecordExternal ? stream_record_external(stream, event)
+                                                 : stream_record(stream, event));
+}
+
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     task_ref recorded;

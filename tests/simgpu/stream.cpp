@@ -31,6 +31,21 @@ std::set<int> last_nodes(const CUgraph_st &graph)
     return last;
 }
 
+void add_node(CUstream_st *stream, work work, CUevent_st *records)
+{
+    std::vector<node> &nodes = stream->capture->graph->nodes;
+    nodes.push_back({std::move(work), stream->number, stream->tail, records});
+    stream->tail = {(int)nodes.size() - 1};
+}
+
+/* The event happens when the task is done. */
+void record_task(CUevent_st *event, const task_ref &task)
+{
+    event->was_recorded = true;
+    event->capture = nullptr;
+    event->recorded = task;
+}
+
 void join_capture(CUstream_st *stream, capture *capture, const std::set<int> &nodes)
 {
     stream->capture = capture;
@@ -91,21 +106,27 @@ void stream_queue(CUstream_st *stream, work work)
         stream->last = device_queue(std::move(work), {stream->last}, stream->number);
         return;
     }
-    std::vector<node> &nodes = stream->capture->graph->nodes;
-    nodes.push_back({std::move(work), stream->number, stream->tail});
-    stream->tail = {(int)nodes.size() - 1};
+    add_node(stream, std::move(work), nullptr);
 }
 
 cudaError_t stream_record(CUstream_st *stream, CUevent_st *event)
 {
-    event->was_recorded = true;
-    event->capture = stream->capture;
     if (stream->capture) {
+        event->was_recorded = true;
+        event->capture = stream->capture;
         event->nodes = stream->tail;
         return cudaSuccess;
     }
-    event->recorded = device_queue({"record of an event", {}, {}, {}}, {stream->last}, stream->number);
-    stream->last = event->recorded;
+    stream->last = device_queue({"record of an event", {}, {}, {}}, {stream->last}, stream->number);
+    record_task(event, stream->last);
+    return cudaSuccess;
+}
+
+cudaError_t stream_record_external(CUstream_st *stream, CUevent_st *event)
+{
+    if (!stream->capture)
+        return cudaErrorInvalidValue;
+    add_node(stream, {"record of an event", {}, {}, {}}, event);
     return cudaSuccess;
 }
 
@@ -206,6 +227,10 @@ void graph_launch(CUgraphExec_st &exec, CUstream_st *stream)
         for (const int before : n.after)
             after.push_back(tasks[(size_t)before]);
         tasks.push_back(device_queue(n.what, after, n.stream));
+        if (n.records) {
+            event_check(n.records, "cudaGraphLaunch");
+            record_task(n.records, tasks.back());
+        }
     }
     std::vector<task_ref> ends = {begin};
     for (const int i : last_nodes(exec.graph))

@@ -26,6 +26,7 @@ struct node {
     work what;
     int stream;
     std::set<int> after;    /* nodes; all have lower numbers */
+    CUevent_st *records;    /* what each launch records anew when this node is done, or NULL */
 };
 
 /* A capture in progress. */
@@ -79,6 +80,8 @@ void event_destroy(CUevent_st *event);
 
 void stream_queue(CUstream_st *stream, work work);
 cudaError_t stream_record(CUstream_st *stream, CUevent_st *event);
+/* In a capture: a part of the graph, for the host to ask for. */
+cudaError_t stream_record_external(CUstream_st *stream, CUevent_st *event);
 cudaError_t stream_wait_event(CUstream_st *stream, CUevent_st *event);
 
 /* What a call returns that may not be made while something is captured; it breaks the capture. */

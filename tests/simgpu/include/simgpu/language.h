@@ -264,6 +264,10 @@ template <typename T> T atomicCAS(T *at, simgpu::exactly<T> expected, simgpu::ex
 
 /* ---- arithmetic ---- */
 
+using std::isfinite;
+using std::isinf;
+using std::isnan;
+
 inline float __expf(float x) { return expf(x); }
 inline float __logf(float x) { return logf(x); }
 inline float __fdividef(float a, float b) { return a / b; }
