@@ -136,10 +136,11 @@ struct error *keras_h5_create(struct keras_h5_writer **out, const char *path)
     return NULL;
 }
 
-struct error *keras_h5_add_layer(struct keras_h5_writer *writer, const char *path, const char *name)
+struct error *keras_h5_add_layer(struct keras_h5_writer *writer, const char *parent,
+                                 const char *path, const char *name)
 {
     char group[CATALOG_NAME_BYTES];
-    snprintf(group, sizeof group, "%s/vars", path);
+    snprintf(group, sizeof group, "%s%s/vars", parent, path);
     TRY(h5_make_group(writer->file, group));
     return h5_set_string(writer->file, group, "name", name);
 }

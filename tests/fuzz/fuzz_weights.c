@@ -179,7 +179,7 @@ static void test_damaged_keras_weights(void **state)
         char layer[64];
         snprintf(layer, sizeof layer, "/layers/transformer_decoder_%d/dense", i / 2);
         if (i % 2 == 0)
-            assert_ok(keras_h5_add_layer(w, layer, "dense"));
+            assert_ok(keras_h5_add_layer(w, "", layer, "dense"));
         assert_ok(keras_h5_add(w, &tensors[i], values));
     }
     assert_ok(keras_h5_close(w));

@@ -15,9 +15,10 @@ allowed() {
     text | formats) echo "base" ;;
     data) echo "base text formats" ;;
     model) echo "base device kernels formats data/batch.h" ;;
+    presets) echo "base text formats model" ;;
     generate) echo "base device kernels text model" ;;
-    train) echo "base device kernels comm text formats data model generate" ;;
-    cli) echo "base device kernels comm text formats data model generate train" ;;
+    train) echo "base device kernels comm text formats data model presets generate" ;;
+    cli) echo "base device kernels comm text formats data model presets generate train" ;;
     esac
 }
 

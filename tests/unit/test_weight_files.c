@@ -287,11 +287,11 @@ static char *write_keras(const char *name, const char *prefix)
     struct keras_h5_writer *w;
     float values[MOST];
     assert_ok(keras_h5_create(&w, path));
-    assert_ok(keras_h5_add_layer(w, "", "model"));
+    assert_ok(keras_h5_add_layer(w, "", "", "model"));
     for (int i = 0; i < SOME; i++) {
         struct catalog_tensor t = some[i];
         catalog_set_name(&t, "%s%s", prefix, some[i].name);
-        assert_ok(keras_h5_add_layer(w, t.name, some[i].name));
+        assert_ok(keras_h5_add_layer(w, "", t.name, some[i].name));
         catalog_set_name(&t, "%s%s/vars/0", prefix, some[i].name);
         fill(values, MOST, i);
         assert_ok(keras_h5_add(w, &t, values));
