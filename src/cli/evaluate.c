@@ -11,16 +11,17 @@
 #include <string.h>
 
 struct request {
-    const char *path, *device, *field;
+    struct model_source_options source;
+    const char *device, *field;
     char *trained_field;                            /* the run's, which `field` may be */
     const char *const *inputs;
     int input_count;
     long long min_bytes, length, batch, threads;    /* -1 or 0: as the checkpoint's run had it */
-    bool best, json;
+    bool json;
 };
 
 enum flag { FLAG_FIELD, FLAG_MIN_BYTES, FLAG_LENGTH, FLAG_BATCH, FLAG_THREADS, FLAG_DEVICE, FLAG_BEST,
-            FLAG_JSON };
+            FLAG_TOKENIZER, FLAG_LOWERCASE, FLAG_JSON };
 
 static const struct option flags[] = {
     {"field", required_argument, NULL, FLAG_FIELD},
@@ -30,6 +31,8 @@ static const struct option flags[] = {
     {"threads", required_argument, NULL, FLAG_THREADS},
     {"device", required_argument, NULL, FLAG_DEVICE},
     {"best", no_argument, NULL, FLAG_BEST},
+    {"tokenizer", required_argument, NULL, FLAG_TOKENIZER},
+    {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
     {"json", no_argument, NULL, FLAG_JSON},
     {NULL, 0, NULL, 0},
 };
@@ -52,7 +55,13 @@ static struct error *read_flag(struct request *r, int flag)
         r->device = optarg;
         return NULL;
     case FLAG_BEST:
-        r->best = true;
+        r->source.best = true;
+        return NULL;
+    case FLAG_TOKENIZER:
+        r->source.tokenizer = optarg;
+        return NULL;
+    case FLAG_LOWERCASE:
+        r->source.lowercase = true;
         return NULL;
     case FLAG_JSON:
         r->json = true;
@@ -71,19 +80,31 @@ static struct error *parse(struct request *r, int argc, char **argv)
         TRY(read_flag(r, flag));
     }
     if (argc - optind < 2)
-        return error_new(ERROR_USAGE, "galley evaluate takes a run folder or checkpoint, then text: "
-                         "files or globs");
-    r->path = argv[optind];
+        return error_new(ERROR_USAGE, "galley evaluate takes a run folder, checkpoint or preset, then "
+                         "text: files or globs");
+    r->source.path = argv[optind];
     r->inputs = (const char *const *)(argv + optind + 1);
     r->input_count = argc - optind - 1;
     return NULL;
 }
 
-/* What the command line left open is as in the checkpoint's run. */
+/* What the command line left open is as in the checkpoint's run; for a model without one, whole lines
+ * of any length, as far as the model has positions. */
 static struct error *complete(struct request *r, const struct inference *i)
 {
     struct config *config;
-    TRY(config_parse(&config, checkpoint_config(i->file), checkpoint_path(i->file), NULL, 0));
+    const struct checkpoint_file *file = model_source_checkpoint(i->source);
+    const int positions = model_source_spec(i->source)->positions;
+    if (!i->tokenizer)
+        return error_new(ERROR_USAGE, "%s has no tokenizer; name its vocabulary with --tokenizer",
+                         model_source_path(i->source));
+    if (file) {
+        TRY(config_parse(&config, checkpoint_config(file), checkpoint_path(file), NULL, 0));
+    } else {
+        TRY(config_load(&config, NULL, NULL, 0));
+        config->data.min_bytes = 1;
+        config->data.sequence_length = positions;
+    }
     if (r->min_bytes < 0)
         r->min_bytes = config->data.min_bytes;
     if (r->length == 0)
@@ -94,17 +115,16 @@ static struct error *complete(struct request *r, const struct inference *i)
     config_destroy(config);
     if (!r->trained_field)
         return error_new(ERROR_MEMORY, "no memory for the name of a field");
-    const int positions = checkpoint_spec(i->file)->positions;
     if (r->length > positions)
         return error_new(ERROR_USAGE, "--sequence-length is %lld; the model of %s has %d positions",
-                         r->length, checkpoint_path(i->file), positions);
+                         r->length, model_source_path(i->source), positions);
     return NULL;
 }
 
 static struct error *open_model(struct inference *i, struct request *r, const struct comm *comm)
 {
     TRY(inference_open(i, &(struct inference_options){
-        .run_or_file = r->path, .best = r->best, .B = (int)r->batch, .T = (int)r->length,
+        .source = r->source, .B = (int)r->batch, .T = (int)r->length,
         .device = {.kind = r->device, .threads = (int)r->threads,
                    .local_rank = comm_local_rank(comm), .local_size = comm_local_size(comm)}}));
     return complete(r, i);
@@ -116,12 +136,12 @@ static void print_result(const struct request *r, const struct inference *i,
     if (r->json)
         printf("{\"step\": %lld, \"loss\": %.9g, \"perplexity\": %.9g, \"accuracy\": %.9g, "
                "\"samples\": %lld, \"tokens\": %lld}\n",
-               (long long)checkpoint_progress(i->file)->step, x->loss, x->perplexity, x->accuracy,
+               (long long)model_source_step(i->source), x->loss, x->perplexity, x->accuracy,
                (long long)x->samples, (long long)x->tokens);
     else
         printf("loss %.4f  perplexity %.2f  accuracy %.4f  (%lld samples, %lld tokens, %.1f s; %s)\n",
                x->loss, x->perplexity, x->accuracy, (long long)x->samples, (long long)x->tokens,
-               x->seconds, checkpoint_path(i->file));
+               x->seconds, model_source_path(i->source));
 }
 
 static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
@@ -143,7 +163,7 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
                 .name = "evaluation", .show_progress = comm_rank(cli->comm) == 0,
             },
             .tokenizer = inference.tokenizer, .T = (int)r.length,
-            .vocabulary_size = checkpoint_spec(inference.file)->V}));
+            .vocabulary_size = model_source_spec(inference.source)->V}));
     if (!e)
         e = evaluate_dataset(&(struct evaluation_options){
             .comm = cli->comm, .model = inference.model, .data = corpus_blend(corpus),
@@ -162,16 +182,20 @@ const struct verb verb_evaluate = {
     .summary = "loss, perplexity and accuracy of a model on text",
     .run = run_evaluate,
     .help =
-        "usage: galley evaluate RUN_OR_CHECKPOINT [OPTION...] INPUT...\n"
-        "       mpirun -n RANKS galley evaluate RUN_OR_CHECKPOINT INPUT...\n\n"
-        "Exact over the whole text, shared by the ranks. INPUTs are files or globs, one sample a\n"
-        "line or JSON object, plain, gzip or zstd. Perplexity leaves padding targets out, as KerasHub's does.\n\n"
+        "usage: galley evaluate MODEL [OPTION...] INPUT...\n"
+        "       mpirun -n RANKS galley evaluate MODEL INPUT...\n\n"
+        "MODEL is a run folder (its newest checkpoint), a checkpoint, a KerasHub preset, a Hugging\n"
+        "Face folder, or a .weights.h5 file. Exact over the whole text, shared by the ranks. INPUTs\n"
+        "are files or globs, one sample a line or JSON object, plain, gzip or zstd. Perplexity leaves\n"
+        "padding targets out, as KerasHub's does.\n\n"
         "  --field NAME          of .jsonl and .json: the field with the text; default: as in\n"
         "                        training\n"
         "  --min-bytes N         shorter lines are left out; default: as in training\n"
         "  --sequence-length N   tokens of a sample; default: as in training\n"
         "  --batch N             samples at a time on a rank; default 16\n"
         "  --best                of a run: the checkpoint of the lowest validation perplexity\n"
+        "  --tokenizer PATH      a vocabulary or folder to use instead of the model's own\n"
+        "  --lowercase           that is a WordPiece vocabulary which folds case\n"
         "  --device NAME         auto (default) or cpu\n"
         "  --threads N           compute threads of a rank\n"
         "  --json                one JSON object\n\n"

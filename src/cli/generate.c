@@ -14,16 +14,18 @@
 enum { TEXTS_AT_ONCE = 16, DEFAULT_K = 5, DEFAULT_BEAMS = 5 };
 
 struct request {
-    const char *path, *prompt, *device;
+    struct model_source_options source;
+    const char *prompt, *device;
     struct sampler sampler;
     int max_length;               /* 0: as many as the model has positions */
     int count, threads;
-    bool best, json;
+    bool json;
 };
 
 enum flag {
     FLAG_PROMPT, FLAG_MAX_LENGTH, FLAG_SAMPLER, FLAG_K, FLAG_P, FLAG_BEAMS, FLAG_TEMPERATURE,
-    FLAG_SEED, FLAG_COUNT, FLAG_BEST, FLAG_DEVICE, FLAG_THREADS, FLAG_JSON, FLAGS
+    FLAG_SEED, FLAG_COUNT, FLAG_BEST, FLAG_TOKENIZER, FLAG_LOWERCASE, FLAG_DEVICE, FLAG_THREADS,
+    FLAG_JSON, FLAGS
 };
 
 static const struct option options[FLAGS + 1] = {
@@ -37,6 +39,8 @@ static const struct option options[FLAGS + 1] = {
     [FLAG_SEED] = {"seed", required_argument, NULL, FLAG_SEED},
     [FLAG_COUNT] = {"count", required_argument, NULL, FLAG_COUNT},
     [FLAG_BEST] = {"best", no_argument, NULL, FLAG_BEST},
+    [FLAG_TOKENIZER] = {"tokenizer", required_argument, NULL, FLAG_TOKENIZER},
+    [FLAG_LOWERCASE] = {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
     [FLAG_DEVICE] = {"device", required_argument, NULL, FLAG_DEVICE},
     [FLAG_THREADS] = {"threads", required_argument, NULL, FLAG_THREADS},
     [FLAG_JSON] = {"json", no_argument, NULL, FLAG_JSON},
@@ -87,7 +91,13 @@ static struct error *read_flag(struct request *r, enum flag flag)
     case FLAG_COUNT:
         return read_int(&r->count, "--count", 1, INT_MAX);
     case FLAG_BEST:
-        r->best = true;
+        r->source.best = true;
+        return NULL;
+    case FLAG_TOKENIZER:
+        r->source.tokenizer = optarg;
+        return NULL;
+    case FLAG_LOWERCASE:
+        r->source.lowercase = true;
         return NULL;
     case FLAG_DEVICE:
         r->device = optarg;
@@ -120,9 +130,9 @@ static struct error *parse(struct request *r, int argc, char **argv)
         given[option] = true;
     }
     if (argc - optind != 1)
-        return error_new(ERROR_USAGE, "galley generate takes one run folder or checkpoint; %d were "
-                         "given (a prompt goes behind --prompt, in quotes)", argc - optind);
-    r->path = argv[optind];
+        return error_new(ERROR_USAGE, "galley generate takes one run folder, checkpoint or preset; %d "
+                         "were given (a prompt goes behind --prompt, in quotes)", argc - optind);
+    r->source.path = argv[optind];
 
     /* What the sampler does not look at is a mistake, not a wish to ignore. */
     for (int i = 0; i < FLAGS; i++)
@@ -143,7 +153,7 @@ static struct error *print_text(const struct request *r, const struct inference 
     }
     char *json;
     TRY(sample_row_json(&(struct sample_row){
-        .step = checkpoint_progress(i->file)->step, .epoch = (double)NAN, .sampler = &r->sampler,
+        .step = model_source_step(i->source), .epoch = (double)NAN, .sampler = &r->sampler,
         .row = row, .max_length = length, .prompt = r->prompt, .text = text,
         .log_probability = score}, &json));
     printf("%s\n", json);
@@ -181,8 +191,11 @@ static struct error *generate(const struct request *r, const struct inference *i
     const int length = r->max_length > 0 ? r->max_length : positions;
     if (length > positions)
         return error_new(ERROR_USAGE, "--max-length is %d; the model of %s has %d positions",
-                         length, checkpoint_path(i->file), positions);
+                         length, model_source_path(i->source), positions);
     struct prompt prompt;
+    if (!i->tokenizer)
+        return error_new(ERROR_USAGE, "%s has no tokenizer; name its vocabulary with --tokenizer",
+                         model_source_path(i->source));
     TRY(prompt_encode(&prompt, i->tokenizer, r->prompt, length));
     if (prompt.cut)
         log_warning("the prompt is longer than %d tokens: it is cut, and nothing follows it",
@@ -199,7 +212,7 @@ static struct error *run_generate(struct cli *cli, int argc, char **argv)
     struct inference inference;
     TRY(parse(&request, argc, argv));
     TRY(inference_open(&inference, &(struct inference_options){
-        .run_or_file = request.path, .best = request.best, .B = 1, .T = 1,
+        .source = request.source, .B = 1, .T = 1,
         .device = {.kind = request.device, .threads = request.threads, .local_size = 1}}));
     struct error *e = generate(&request, &inference);
     inference_close(&inference);
@@ -211,9 +224,10 @@ const struct verb verb_generate = {
     .summary = "writes text with a trained model",
     .run = run_generate,
     .help =
-        "usage: galley generate RUN_OR_CHECKPOINT [OPTION...]\n\n"
-        "Writes text with the newest checkpoint of a run folder, or with a checkpoint file, to\n"
-        "standard output: the prompt and what the model goes on with.\n\n"
+        "usage: galley generate MODEL [OPTION...]\n\n"
+        "Writes text to standard output: the prompt and what the model goes on with. MODEL is a run\n"
+        "folder (its newest checkpoint), a checkpoint, a KerasHub preset, a Hugging Face folder, or a\n"
+        ".weights.h5 file.\n\n"
         "  --prompt TEXT       what the text begins with; default: nothing, the model begins\n"
         "  --max-length N      tokens in all, prompt included; default: the model's positions\n"
         "  --sampler NAME      how a token is chosen; default: top_k\n"
@@ -229,6 +243,8 @@ const struct verb verb_generate = {
         "  --seed S            the same seed gives the same text; default 1\n"
         "  --count N           so many texts, a line each; default 1\n"
         "  --best              of a run: the checkpoint of the lowest validation perplexity\n"
+        "  --tokenizer PATH    a vocabulary or folder to use instead of the model's own\n"
+        "  --lowercase         that is a WordPiece vocabulary which folds case\n"
         "  --device NAME       auto (default) or cpu\n"
         "  --threads N         compute threads; default: the cores there are\n"
         "  --json              a JSON object a line, with prompt, text and settings\n\n"

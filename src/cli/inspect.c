@@ -1,5 +1,6 @@
-/* inspect.c - the verb `galley inspect`: what a checkpoint, run or vocabulary holds. */
+/* inspect.c - the verb `galley inspect`: what a checkpoint, run, preset or vocabulary holds. */
 #include "cli/verbs.h"
+#include "presets/preset.h"
 #include "text/tokenizer_files.h"
 #include "train/checkpoint.h"
 
@@ -10,10 +11,15 @@
 
 enum { MOST_VOCABULARY = 1 << 28 };
 
-static void print_tensors(const struct parameters *p)
+static void print_sizes(const struct model_spec *s)
 {
-    printf("\ntensors: %d, %lld parameters (each in /weights, /optimizer/m and /optimizer/v)\n",
-           p->n, (long long)p->count);
+    printf("model: %s, vocabulary %d, positions %d, channels %d, heads %d, feed-forward %d, "
+           "layers %d\n", spec_family_name(s->family), s->V, s->positions, s->C, s->NH, s->F, s->L);
+}
+
+static void print_tensors(const struct parameters *p, const char *where)
+{
+    printf("\ntensors: %d, %lld parameters%s\n", p->n, (long long)p->count, where);
     for (int i = 0; i < p->n; i++) {
         const struct parameter *t = &p->list[i];
         printf("  %-36s (", t->name);
@@ -51,8 +57,7 @@ static struct error *print_checkpoint(const struct checkpoint_file *file)
     TRY(parameters_create(&parameters, s));
 
     printf("checkpoint %s\n", checkpoint_path(file));
-    printf("model: %s, vocabulary %d, positions %d, channels %d, heads %d, feed-forward %d, "
-           "layers %d\n", spec_family_name(s->family), s->V, s->positions, s->C, s->NH, s->F, s->L);
+    print_sizes(s);
     printf("tokenizer: %s, %d entries, fingerprint %016llx\n", kind, entries,
            (unsigned long long)fingerprint);
     printf("progress: step %lld, next is step %lld of epoch %lld (from 0); %lld samples, %lld "
@@ -65,7 +70,7 @@ static struct error *print_checkpoint(const struct checkpoint_file *file)
         printf("best validation perplexity: %.3f at step %lld\n", p->best_perplexity,
                (long long)p->best_step);
     print_history(file);
-    print_tensors(parameters);
+    print_tensors(parameters, " (each in /weights, /optimizer/m and /optimizer/v)");
     printf("\nconfiguration:\n%s", checkpoint_config(file));
     parameters_destroy(parameters);
     return NULL;
@@ -133,6 +138,30 @@ static struct error *inspect_vocabulary(const char *path)
     return NULL;
 }
 
+/* Models of others: what they are in our words. */
+static struct error *inspect_preset(const char *path, bool verify)
+{
+    struct preset *preset;
+    struct parameters *parameters = NULL;
+    if (verify)
+        return error_new(ERROR_USAGE, "--verify is for checkpoints; %s has no hashes", path);
+    TRY(preset_open(&preset, path));
+    const struct tokenizer *tokenizer = preset_tokenizer(preset);
+    struct error *e = parameters_create(&parameters, preset_spec(preset));
+    if (!e) {
+        printf("%s %s\n", preset_kind_name(preset_kind(preset)), path);
+        print_sizes(preset_spec(preset));
+        if (tokenizer)
+            printf("tokenizer: bpe, %d entries\n", tokenizer_size(tokenizer));
+        else
+            puts("tokenizer: none");
+        print_tensors(parameters, "");
+    }
+    parameters_destroy(parameters);
+    preset_close(preset);
+    return e;
+}
+
 static struct error *inspect(const char *path, bool verify)
 {
     static const char magic[] = "galley checkpoint";
@@ -140,6 +169,8 @@ static struct error *inspect(const char *path, bool verify)
     char head[sizeof magic] = "";
     if (stat(path, &status))
         return error_errno(ERROR_INPUT, "cannot find %s", path);
+    if (preset_recognize(path) != PRESET_NONE)
+        return inspect_preset(path, verify);
     if (tokenizer_files_in(path))
         return inspect_vocabulary(path);
     if (S_ISDIR(status.st_mode)) {
@@ -181,11 +212,12 @@ static struct error *run_inspect(struct cli *cli, int argc, char **argv)
 
 const struct verb verb_inspect = {
     .name = "inspect",
-    .summary = "shows what a checkpoint, run or vocabulary holds",
+    .summary = "shows what a checkpoint, run, preset or vocabulary holds",
     .run = run_inspect,
     .help =
         "usage: galley inspect FILE [--verify]\n\n"
-        "FILE is a checkpoint, a run folder (its newest checkpoint that is whole), or a vocabulary: of\n"
-        "WordPiece, a vocab.json, or a folder with vocab.json and merges.txt.\n\n"
+        "FILE is a checkpoint, a run folder (its newest checkpoint that is whole), a KerasHub preset, a\n"
+        "Hugging Face folder, a .weights.h5 file, or a vocabulary: of WordPiece, a vocab.json, or a\n"
+        "folder with vocab.json and merges.txt.\n\n"
         "  --verify    check every byte of a checkpoint against its hashes\n",
 };

@@ -30,7 +30,7 @@ struct verb {
 };
 
 extern const struct verb verb_train, verb_vocab, verb_generate, verb_evaluate, verb_inspect,
-    verb_corpus, verb_doctor;
+    verb_convert, verb_corpus, verb_doctor;
 
 /* Collective. Starts MPI for a verb that works over ranks; main() closes it. All ranks must run the same
  * program. */

@@ -1,16 +1,13 @@
-/* inference.c - from a checkpoint to a model that can be run. */
+/* inference.c - from a checkpoint or preset to a model that can be run. */
 #include "train/inference.h"
 
 #include "train/snapshot.h"
-
-#include <stdlib.h>
 
 static struct error *load_weights(struct inference *i)
 {
     struct snapshot *snapshot;
     TRY(snapshot_create(&snapshot, i->device, i->model, NULL));
-    struct error *e =
-        checkpoint_read(i->file, model_parameters(i->model), snapshot->weights, NULL, NULL);
+    struct error *e = model_source_read(i->source, model_parameters(i->model), snapshot->weights);
     if (!e)
         e = snapshot_restore(snapshot);
     snapshot_destroy(snapshot);
@@ -19,16 +16,12 @@ static struct error *load_weights(struct inference *i)
 
 static struct error *open_all(struct inference *i, const struct inference_options *options)
 {
-    char *path;
     const struct kernels *kernels;
-    TRY(checkpoint_resolve(options->run_or_file, options->best, &path));
-    struct error *e = checkpoint_open(&i->file, path);
-    free(path);
-    TRY(e);
-    TRY(checkpoint_tokenizer(i->file, &i->tokenizer));
+    TRY(model_source_open(&i->source, &options->source));
+    i->tokenizer = model_source_tokenizer(i->source);
     TRY(device_open(&i->device, &options->device));
     TRY(kernels_for(&kernels, i->device, DTYPE_F32));
-    const struct model_spec *spec = checkpoint_spec(i->file);
+    const struct model_spec *spec = model_source_spec(i->source);
     TRY(model_create(&i->model, i->device, kernels, spec, &(struct model_options){
         .B = options->B, .T = options->T > 0 ? options->T : spec->positions}));
     return load_weights(i);
@@ -47,7 +40,6 @@ void inference_close(struct inference *inference)
 {
     model_destroy(inference->model);
     device_close(inference->device);
-    tokenizer_destroy(inference->tokenizer);
-    checkpoint_close(inference->file);
+    model_source_close(inference->source);
     *inference = (struct inference){0};
 }

@@ -69,8 +69,8 @@ same "$(text run --prompt 'the cat' --max-length 3 --sampler greedy)" "the cat" 
 same "$(cat texts)" "the cat" "a cut prompt"
 grep -q "longer than 3 tokens" errors || fail "no warning of a cut prompt"
 
-refuse 2 "one run folder or checkpoint" --prompt the
-refuse 2 "one run folder or checkpoint" run the cat
+refuse 2 "one run folder, checkpoint or preset" --prompt the
+refuse 2 "one run folder, checkpoint or preset" run the cat
 refuse 2 "greedy, random, top_k, top_p, beam or contrastive" run --sampler best
 refuse 2 "\"--bogus\"" run --bogus
 refuse 2 "--k is \"0\"" run --k 0
