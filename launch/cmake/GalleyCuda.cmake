@@ -38,3 +38,13 @@ if(NOT GALLEY_CUDA_ARCHITECTURES)
     endif()
 endif()
 message(STATUS "GPU kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${GALLEY_CUDA_ARCHITECTURES}")
+
+# NCCL sums over GPUs. Only its header is needed to build; the library is loaded when ranks need it.
+find_path(GALLEY_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME PATH_SUFFIXES include)
+mark_as_advanced(GALLEY_NCCL_INCLUDE)
+set(GALLEY_NCCL_FOUND FALSE)
+if(GALLEY_NCCL_INCLUDE)
+    set(GALLEY_NCCL_FOUND TRUE)
+else()
+    message(STATUS "GPU kernels: no nccl.h (libnccl-dev), so one rank only on GPUs; set NCCL_HOME to have more")
+endif()

@@ -12,7 +12,7 @@ struct allocation {
     struct allocation *next;
     void *memory;
     size_t bytes;
-    bool host;
+    enum place { ON_DEVICE, SHARED, ON_HOST } place;
 };
 
 struct device {
@@ -22,6 +22,7 @@ struct device {
     char description[128];
     struct allocation *allocations;
     size_t allocated_bytes;
+    const struct device_sharing *sharing;    /* NULL: shared memory is like any other */
     void *attached;
     void (*destroy_attached)(void *);
     struct error *failure;
@@ -75,8 +76,10 @@ struct error *device_open(struct device **out, const struct device_options *opti
 
 static void release(struct device *device, struct allocation *a)
 {
-    if (a->host)
+    if (a->place == ON_HOST)
         device->backend->release_host(device->self, a->memory, a->bytes);
+    else if (a->place == SHARED)
+        device->sharing->release(a->memory);
     else
         device->backend->release(device->self, a->memory, a->bytes);
     device->allocated_bytes -= a->bytes;
@@ -114,20 +117,35 @@ int device_threads(const struct device *device)
     return device->threads;
 }
 
-static struct error *allocate(struct device *device, void **out, size_t bytes, const char *purpose,
-                              bool host)
+static struct error *allocate_shared(struct device *device, void **out, size_t bytes)
 {
+    TRY(device->sharing->allocate(out, bytes));
+    device_zero(device, *out, bytes);
+    struct error *e = device_synchronize(device);
+    if (e)
+        device->sharing->release(*out);
+    return e;
+}
+
+static struct error *allocate(struct device *device, void **out, size_t bytes, const char *purpose,
+                              enum place place)
+{
+    struct error *e;
     struct allocation *a = calloc(1, sizeof *a);
     if (!a)
         return error_new(ERROR_MEMORY, "no memory for %s (%zu bytes)", purpose, bytes);
     a->bytes = bytes;
-    a->host = host;
+    a->place = place;
 
-    struct error *e = host ? device->backend->allocate_host(device->self, &a->memory, bytes, purpose)
-                           : device->backend->allocate(device->self, &a->memory, bytes, purpose);
+    if (place == ON_HOST)
+        e = device->backend->allocate_host(device->self, &a->memory, bytes, purpose);
+    else if (place == SHARED)
+        e = allocate_shared(device, &a->memory, bytes);
+    else
+        e = device->backend->allocate(device->self, &a->memory, bytes, purpose);
     if (e) {
         free(a);
-        return e;
+        return place == SHARED ? error_context(e, "allocating %s", purpose) : e;
     }
     a->next = device->allocations;
     device->allocations = a;
@@ -138,13 +156,24 @@ static struct error *allocate(struct device *device, void **out, size_t bytes, c
 
 struct error *device_allocate(struct device *device, void **out, size_t bytes, const char *purpose)
 {
-    return allocate(device, out, bytes, purpose, false);
+    return allocate(device, out, bytes, purpose, ON_DEVICE);
 }
 
 struct error *device_allocate_host(struct device *device, void **out, size_t bytes,
                                    const char *purpose)
 {
-    return allocate(device, out, bytes, purpose, true);
+    return allocate(device, out, bytes, purpose, ON_HOST);
+}
+
+void device_share_with(struct device *device, const struct device_sharing *sharing)
+{
+    device->sharing = sharing;
+}
+
+struct error *device_allocate_shared(struct device *device, void **out, size_t bytes,
+                                     const char *purpose)
+{
+    return allocate(device, out, bytes, purpose, device->sharing ? SHARED : ON_DEVICE);
 }
 
 void device_release(struct device *device, void *memory)

@@ -50,6 +50,17 @@ MUST_USE struct error *device_allocate(struct device *device, void **out, size_t
 /* Gives one allocation of either kind back before device_close. NULL is fine. */
 void device_release(struct device *device, void *memory);
 
+/* How to allocate memory that other devices reach into; for the collectives to give. */
+struct device_sharing {
+    MUST_USE struct error *(*allocate)(void **out, size_t bytes);
+    void (*release)(void *memory);
+};
+/* From now on device_allocate_shared uses it; `sharing` is static. */
+void device_share_with(struct device *device, const struct device_sharing *sharing);
+/* As device_allocate, for memory that ranks exchange. */
+MUST_USE struct error *device_allocate_shared(struct device *device, void **out, size_t bytes,
+                                              const char *purpose);
+
 /* All that is handed out now. */
 size_t device_allocated_bytes(const struct device *device);
 

@@ -79,11 +79,15 @@ static void lay_out_state(struct model *m, struct arena *arena)
     m->copy = m->kernels->activation == DTYPE_F32
                   ? NULL
                   : arena_take(arena, count * dtype_bytes(m->kernels->activation));
-    if (!m->options.training)
-        return;
+}
+
+/* What is summed over ranks, in one piece. */
+static void lay_out_summed(struct model *m, struct arena *arena)
+{
+    const size_t count = (size_t)m->parameters->flat_count;
     m->n_squares = 0;
     if (m->options.token_squares) {
-        /* One piece with the gradients: the table's size is rounded up to the arena's alignment. */
+        /* The table's size is rounded up to the arena's alignment. */
         m->n_squares = ((int64_t)m->spec.V * m->spec.C + 15) / 16 * 16;
         m->token_squares = arena_take(arena, (size_t)m->n_squares * sizeof(float));
     }
@@ -97,8 +101,7 @@ static struct error *allocate(struct model *m)
     lay_out_activations(m, &activations);
     lay_out_state(m, &state);
     TRY(device_allocate(m->device, &m->memory, activations.used, "activations"));
-    TRY(device_allocate(m->device, &m->state, state.used,
-                        m->options.training ? "weights and gradients" : "weights"));
+    TRY(device_allocate(m->device, &m->state, state.used, "weights"));
     TRY(device_allocate_host(m->device, &host, sizeof *m->host_sums, "losses on the host"));
     m->host_sums = host;
 
@@ -106,6 +109,14 @@ static struct error *allocate(struct model *m)
     state = (struct arena){.base = m->state, .capacity = state.used};
     lay_out_activations(m, &activations);
     lay_out_state(m, &state);
+    if (!m->options.training)
+        return NULL;
+
+    struct arena summed = {0};
+    lay_out_summed(m, &summed);
+    TRY(device_allocate_shared(m->device, &m->summed, summed.used, "gradients"));
+    summed = (struct arena){.base = m->summed, .capacity = summed.used};
+    lay_out_summed(m, &summed);
     return NULL;
 }
 
@@ -152,6 +163,7 @@ void model_destroy(struct model *model)
         return;
     device_release(model->device, model->memory);
     device_release(model->device, model->state);
+    device_release(model->device, model->summed);
     device_release(model->device, model->host_sums);
     model_offsets_release(&model->offsets);
     parameters_destroy(model->parameters);

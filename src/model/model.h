@@ -93,7 +93,7 @@ struct model {
 
     struct loss_sums *host_sums;
 
-    void *memory, *state;     /* device blocks: activations; parameters */
+    void *memory, *state, *summed;    /* device blocks: activations; weights; gradients */
 };
 
 struct decoder {

@@ -233,6 +233,15 @@ static bool scales_losses(const struct job *j)
     return j->kernels->activation == DTYPE_F16;
 }
 
+static struct error *open_device(struct job *j)
+{
+    const struct config *c = j->config;
+    j->resident_before = memory_resident_bytes();
+    return device_open(&j->device, &(struct device_options){
+        .kind = c->device.kind, .threads = (int)c->device.threads,
+        .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm)});
+}
+
 static struct error *make_model(struct job *j)
 {
     const struct config *c = j->config;
@@ -244,10 +253,6 @@ static struct error *make_model(struct job *j)
             return error_context(e, "%s holds another model than the configuration",
                                  checkpoint_path(j->file));
     }
-    j->resident_before = memory_resident_bytes();
-    TRY(device_open(&j->device, &(struct device_options){
-        .kind = c->device.kind, .threads = (int)c->device.threads,
-        .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm)}));
     const enum dtype type = strcmp(c->train.precision, "bf16") ? DTYPE_F32 : DTYPE_BF16;
     TRY(kernels_for(&j->kernels, j->device, type));
     TRY(model_create(&j->model, j->device, j->kernels, &spec, &(struct model_options){
@@ -282,7 +287,7 @@ static struct error *load_values(struct job *j)
 {
     TRY(comm_agree(j->comm, j->is_rank_0 ? first_values(j) : NULL));
     TRY(snapshot_broadcast(j->snapshot, j->comm));
-    TRY(snapshot_restore(j->snapshot));
+    TRY(comm_agree(j->comm, snapshot_restore(j->snapshot)));
     checkpoint_close(j->file);
     j->file = NULL;
     if (!j->is_rank_0) {
@@ -293,7 +298,7 @@ static struct error *load_values(struct job *j)
     const size_t bucket_bytes = (size_t)(j->config->comm.bucket_megabytes * 1e6);
     int64_t count;
     float *summed = model_summed(j->model, &count);
-    TRY(buckets_create(&j->buckets, j->comm, summed, count, bucket_bytes));
+    TRY(buckets_create(&j->buckets, j->comm, j->device, summed, count, bucket_bytes));
     const struct stream_options options = stream_options(j);
     const int64_t step = j->progress.step;
     return stream_open(&j->stream, &options, step / j->steps_per_epoch, step % j->steps_per_epoch);
@@ -407,6 +412,8 @@ static struct error *open_stages(struct job *j)
     TRY(comm_agree(j->comm, run_tokenizer_open(&j->tokenizer, j->comm, j->config, j->file)));
     TRY(comm_agree(j->comm, open_data(j)));
     TRY(comm_agree(j->comm, plan_steps(j)));
+    TRY(comm_agree(j->comm, open_device(j)));
+    TRY(comm_agree(j->comm, buckets_prepare(j->comm, j->device)));
     TRY(comm_agree(j->comm, make_model(j)));
     TRY(comm_share_device(j->comm, device_description(j->device)));
     TRY(comm_agree(j->comm, load_values(j)));
@@ -505,6 +512,7 @@ struct error *job_run(struct job *job)
     const bool stopped = trainer_stopped(trainer);
     trainer_destroy(trainer);
     TRY(e);
+    TRY(buckets_end(j->buckets));
     if (stopped)
         return tell_stop(j);
     double resident = (double)memory_resident_bytes();

@@ -155,15 +155,19 @@ static struct step_report expect_report(const struct trainer *t, int64_t step)
     };
 }
 
+/* A sum that came to grief on another rank would never end here. */
 static struct error *wait_for(const struct trainer *t, struct device_event *event)
 {
+    struct error *e = NULL;
     if (device_event_done(event))
         return device_check(t->parts.device);
     comm_begin_wait(t->parts.comm, "the device's work on a step");
-    while (!device_event_done(event))
+    while (!e && !device_event_done(event)) {
+        e = buckets_check(t->parts.buckets);
         sched_yield();
+    }
     comm_end_wait(t->parts.comm);
-    return device_check(t->parts.device);
+    return e ? e : device_check(t->parts.device);
 }
 
 /* Divides once, by the global count: a mean of per-rank means is wrong when masks differ. The count is

@@ -1,11 +1,14 @@
-/* test_comm.c - collectives, errors agreed on, and gradients summed by buckets; run on 1, 2 and 4
- * ranks. A failed assertion on one rank leaves the others waiting: mpirun's timeout ends them. */
+/* test_comm.c - collectives, errors agreed on, and gradients summed by buckets, on the device that
+ * GALLEY_TEST_DEVICE names (cpu); run on 1, 2 and 4 ranks. A failed assertion on one rank leaves the
+ * others waiting: mpirun's timeout ends them. */
 #include "testing.h"
 
 #include "comm/buckets.h"
 #include "comm/comm.h"
+#include "device/device.h"
 
 static struct comm *comm;
+static struct device *device;
 
 /* What rank r holds at i in a step: whole numbers, so that sums are exact in every order. */
 static float whole(int r, int64_t i, int step)
@@ -162,23 +165,66 @@ static void tell_ready(struct buckets *buckets, int pattern, int64_t count)
 
 enum { PATTERNS = 5, SCALARS = 7 };
 
-static void sum_and_check(struct buckets *buckets, float *gradients, int64_t count, int step)
+/* Buckets over memory of the device, and the same on the host. */
+struct summing {
+    struct buckets *buckets;
+    int64_t count;
+    float *values, *host;
+    double *scalars;
+};
+
+static void summing_open(struct summing *s, int64_t count, size_t bucket_bytes)
+{
+    void *memory;
+    s->count = count;
+    assert_ok(device_allocate_shared(device, &memory, (size_t)count * sizeof(float), "gradients"));
+    s->values = memory;
+    assert_ok(device_allocate(device, &memory, SCALARS * sizeof(double), "scalars"));
+    s->scalars = memory;
+    s->host = malloc((size_t)count * sizeof(float));
+    assert_non_null(s->host);
+    assert_ok(buckets_create(&s->buckets, comm, device, s->values, count, bucket_bytes));
+}
+
+static void summing_close(struct summing *s)
+{
+    assert_ok(buckets_end(s->buckets));
+    buckets_destroy(s->buckets);
+    device_release(device, s->values);
+    device_release(device, s->scalars);
+    free(s->host);
+}
+
+/* One step: what is on the host becomes the sum. */
+static void summing_run(struct summing *s, int pattern, double scalars[SCALARS])
+{
+    const size_t bytes = (size_t)s->count * sizeof(float), few = SCALARS * sizeof(double);
+    device_copy_in(device, s->values, s->host, bytes);
+    device_copy_in(device, s->scalars, scalars, few);
+    tell_ready(s->buckets, pattern, s->count);
+    assert_ok(buckets_finish(s->buckets, s->scalars, SCALARS));
+    device_copy_out(device, s->host, s->values, bytes);
+    device_copy_out(device, scalars, s->scalars, few);
+    assert_ok(device_synchronize(device));
+    assert_ok(buckets_check(s->buckets));
+}
+
+static void sum_and_check(struct summing *s, int step)
 {
     const int rank = comm_rank(comm), n = comm_world_size(comm);
     double scalars[SCALARS];
-    for (int64_t i = 0; i < count; i++)
-        gradients[i] = whole(rank, i, step);
+    for (int64_t i = 0; i < s->count; i++)
+        s->host[i] = whole(rank, i, step);
     for (int i = 0; i < SCALARS; i++)
         scalars[i] = rank + i + step;
-    tell_ready(buckets, step % PATTERNS, count);
-    assert_ok(buckets_finish(buckets, scalars, SCALARS));
-    for (int64_t i = 0; i < count; i++) {
+    summing_run(s, step % PATTERNS, scalars);
+    for (int64_t i = 0; i < s->count; i++) {
         float expected = 0;
         for (int r = 0; r < n; r++)
             expected += whole(r, i, step);
-        if (gradients[i] != expected)
+        if (s->host[i] != expected)
             fail_msg("step %d, element %lld: %g, expected %g", step, (long long)i,
-                     (double)gradients[i], (double)expected);
+                     (double)s->host[i], (double)expected);
     }
     for (int i = 0; i < SCALARS; i++)
         assert_true(scalars[i] == n * (n - 1) / 2 + n * (i + step));
@@ -191,29 +237,37 @@ static void test_buckets_sum_in_every_pattern_of_readiness(void **state)
     const size_t bucket_bytes[] = {1, 4096, 100000, 1 << 28};
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
         for (size_t b = 0; b < sizeof bucket_bytes / sizeof *bucket_bytes; b++) {
-            struct buckets *buckets;
-            float *gradients = malloc((size_t)counts[c] * sizeof *gradients);
-            assert_non_null(gradients);
-            assert_ok(buckets_create(&buckets, comm, gradients, counts[c], bucket_bytes[b]));
-            assert_in_range(buckets_count(buckets), 1, (counts[c] + 1023) / 1024);
+            struct summing s;
+            summing_open(&s, counts[c], bucket_bytes[b]);
+            assert_in_range(buckets_count(s.buckets), 1, (counts[c] + 1023) / 1024);
             for (int step = 0; step < PATTERNS; step++)
-                sum_and_check(buckets, gradients, counts[c], step);
-            buckets_destroy(buckets);
-            free(gradients);
+                sum_and_check(&s, step);
+            summing_close(&s);
         }
 }
 
 static void test_buckets_serve_many_steps(void **state)
 {
     (void)state;
-    enum { COUNT = 5000, STEPS = 300 };
-    static float gradients[COUNT];
-    struct buckets *buckets;
-    assert_ok(buckets_create(&buckets, comm, gradients, COUNT, 4096));
-    assert_int_equal(buckets_count(buckets), 5);
+    enum { STEPS = 300 };
+    struct summing s;
+    summing_open(&s, 5000, 4096);
+    assert_int_equal(buckets_count(s.buckets), 5);
     for (int step = 0; step < STEPS; step++)
-        sum_and_check(buckets, gradients, COUNT, step);
-    buckets_destroy(buckets);
+        sum_and_check(&s, step);
+    summing_close(&s);
+}
+
+static void check_rough(const float *sums, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double exact = 0, size = 0;
+        for (int r = 0; r < comm_world_size(comm); r++) {
+            exact += (double)rough(r, i);
+            size += fabs((double)rough(r, i));
+        }
+        assert_true(fabs((double)sums[i] - exact) <= 1e-6 * size);
+    }
 }
 
 /* Weights stay equal only if every rank adds in the same order. */
@@ -221,44 +275,37 @@ static void test_rounded_sums_have_the_same_bits_everywhere(void **state)
 {
     (void)state;
     enum { COUNT = 100003 };
-    const int rank = comm_rank(comm), n = comm_world_size(comm);
-    static float gradients[COUNT], first[COUNT];
-    struct buckets *buckets;
-    assert_ok(buckets_create(&buckets, comm, gradients, COUNT, 40000));
+    static float first[COUNT];
+    struct summing s;
+    summing_open(&s, COUNT, 40000);
     for (int step = 0; step < PATTERNS; step++) {
         double scalars[SCALARS] = {0};
         for (int64_t i = 0; i < COUNT; i++)
-            gradients[i] = rough(rank, i);
-        tell_ready(buckets, step, COUNT);
-        assert_ok(buckets_finish(buckets, scalars, SCALARS));
+            s.host[i] = rough(comm_rank(comm), i);
+        summing_run(&s, step, scalars);
         if (step == 0) {
-            memcpy(first, gradients, sizeof first);
+            memcpy(first, s.host, sizeof first);
             assert_ok(comm_broadcast(comm, first, sizeof first));
-            for (int64_t i = 0; i < COUNT; i++) {
-                double exact = 0, size = 0;
-                for (int r = 0; r < n; r++) {
-                    exact += (double)rough(r, i);
-                    size += fabs((double)rough(r, i));
-                }
-                assert_true(fabs((double)first[i] - exact) <= 1e-6 * size);
-            }
+            check_rough(first, COUNT);
         }
         /* Rank 0's of the first step: the same on every rank, and however it came to be ready. */
-        assert_memory_equal(gradients, first, sizeof first);
+        assert_memory_equal(s.host, first, sizeof first);
     }
-    buckets_destroy(buckets);
+    summing_close(&s);
 }
 
 static void test_ranks_with_different_gradients_are_refused(void **state)
 {
     (void)state;
-    static float gradients[2000];
     struct buckets *buckets = NULL;
+    void *memory;
     if (comm_world_size(comm) == 1)
         return;
-    assert_fails(buckets_create(&buckets, comm, gradients, 2000 - comm_rank(comm), 4096),
+    assert_ok(device_allocate_shared(device, &memory, 2000 * sizeof(float), "gradients"));
+    assert_fails(buckets_create(&buckets, comm, device, memory, 2000 - comm_rank(comm), 4096),
                  "number of gradients");
     assert_null(buckets);
+    device_release(device, memory);
     assert_ok(comm_barrier(comm));
 }
 
@@ -278,10 +325,18 @@ int main(void)
         cmocka_unit_test(test_rounded_sums_have_the_same_bits_everywhere),
         cmocka_unit_test(test_ranks_with_different_gradients_are_refused),
     };
+    const char *kind = getenv("GALLEY_TEST_DEVICE");
     struct error *e = comm_open(&comm);
+    if (!e)
+        e = device_open(&device, &(struct device_options){
+            .kind = kind ? kind : "cpu", .local_rank = comm_local_rank(comm),
+            .local_size = comm_local_size(comm)});
+    if (!e)
+        e = buckets_prepare(comm, device);
     if (e)
-        return comm_end(NULL, e);
+        return comm_end(comm, e);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    device_close(device);
     comm_close(comm);
     return failed;
 }
