@@ -33,10 +33,11 @@ struct config_cadence {
 
 struct config_sample {
     char *prompt;          /* text the sample begins with; empty: the model begins */
-    char *sampler;         /* greedy, random, top_k, top_p, beam */
+    char *sampler;         /* greedy, random, top_k, top_p, beam, contrastive */
     int64_t k;
     double p;
     int64_t beams;
+    double alpha;
     double temperature;
     int64_t seed;
     int64_t max_length;    /* tokens in all; 0: the sequence length */

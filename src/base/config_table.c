@@ -177,12 +177,13 @@ const int config_key_count = sizeof config_keys / sizeof config_keys[0];
 /* Of every element of sampling.samples. */
 const struct config_key config_sample_keys[] = {
     STRING("prompt", prompt, "", "text the sample begins with"),
-    CHOICE("sampler", sampler, "greedy", "greedy|random|top_k|top_p|beam",
+    CHOICE("sampler", sampler, "greedy", "greedy|random|top_k|top_p|beam|contrastive",
            "how the next token is chosen"),
     INT("k", k, "0", 0, 1 << 24,
-        "top_k: how many tokens stay, 0: 5; top_p: cut to so many first, 0: no cut"),
+        "top_k and contrastive: how many tokens stay, 0: 5; top_p: cut to so many first, 0: no cut"),
     DOUBLE("p", p, "0.5", 0, 1, "top_p: the probability mass kept"),
     INT("beams", beams, "5", 1, 1024, "beam: sequences kept"),
+    DOUBLE("alpha", alpha, "0.6", 0, 1, "contrastive: how much to avoid what was said before"),
     DOUBLE("temperature", temperature, "1", 1e-6, 1e6, "logits are divided by it"),
     INT("seed", seed, "1", 0, 9e15, "of the random samplers"),
     INT("max_length", max_length, "0", 0, 1 << 20, "tokens in all; 0: data.sequence_length"),

@@ -1,7 +1,8 @@
-/* generate.c - the verb `galley generate`: texts from a checkpoint. */
+/* generate.c - the verb `galley generate`: texts from a model, in batches or token by token. */
 #include "base/log.h"
+#include "cli/prompts.h"
+#include "cli/stream_text.h"
 #include "cli/verbs.h"
-#include "generate/generate.h"
 #include "train/inference.h"
 #include "train/sample_row.h"
 
@@ -9,50 +10,69 @@
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Texts computed at once: more make better use of the processor and take more memory. */
-enum { TEXTS_AT_ONCE = 16, DEFAULT_K = 5, DEFAULT_BEAMS = 5 };
+enum { DEFAULT_BATCH = 16, MOST_STOPS = 64 };
 
 struct request {
     struct model_source_options source;
-    const char *prompt, *device;
+    struct prompts prompts;
     struct sampler sampler;
+    const char *device, *stop;
+    enum dtype precision;
     int max_length;               /* 0: as many as the model has positions */
-    int count, threads;
-    bool json;
+    int count;                    /* texts of each prompt */
+    int batch, threads;
+    bool strip_prompt, all_beams, stream, json;
 };
 
 enum flag {
-    FLAG_PROMPT, FLAG_MAX_LENGTH, FLAG_SAMPLER, FLAG_K, FLAG_P, FLAG_BEAMS, FLAG_TEMPERATURE,
-    FLAG_SEED, FLAG_COUNT, FLAG_BEST, FLAG_TOKENIZER, FLAG_LOWERCASE, FLAG_DEVICE, FLAG_THREADS,
-    FLAG_JSON, FLAGS
+    FLAG_PROMPT, FLAG_PROMPTS, FLAG_TOKEN_IDS, FLAG_MAX_LENGTH, FLAG_STOP, FLAG_STRIP_PROMPT,
+    FLAG_SAMPLER, FLAG_K, FLAG_P, FLAG_BEAMS, FLAG_ALL_BEAMS, FLAG_ALPHA, FLAG_TEMPERATURE, FLAG_SEED,
+    FLAG_COUNT, FLAG_BATCH, FLAG_STREAM, FLAG_JSON, FLAG_BEST, FLAG_TOKENIZER, FLAG_LOWERCASE,
+    FLAG_PRECISION, FLAG_DEVICE, FLAG_THREADS, FLAGS
 };
 
 static const struct option options[FLAGS + 1] = {
     [FLAG_PROMPT] = {"prompt", required_argument, NULL, FLAG_PROMPT},
+    [FLAG_PROMPTS] = {"prompts", required_argument, NULL, FLAG_PROMPTS},
+    [FLAG_TOKEN_IDS] = {"token-ids", required_argument, NULL, FLAG_TOKEN_IDS},
     [FLAG_MAX_LENGTH] = {"max-length", required_argument, NULL, FLAG_MAX_LENGTH},
+    [FLAG_STOP] = {"stop", required_argument, NULL, FLAG_STOP},
+    [FLAG_STRIP_PROMPT] = {"strip-prompt", no_argument, NULL, FLAG_STRIP_PROMPT},
     [FLAG_SAMPLER] = {"sampler", required_argument, NULL, FLAG_SAMPLER},
     [FLAG_K] = {"k", required_argument, NULL, FLAG_K},
     [FLAG_P] = {"p", required_argument, NULL, FLAG_P},
     [FLAG_BEAMS] = {"beams", required_argument, NULL, FLAG_BEAMS},
+    [FLAG_ALL_BEAMS] = {"all-beams", no_argument, NULL, FLAG_ALL_BEAMS},
+    [FLAG_ALPHA] = {"alpha", required_argument, NULL, FLAG_ALPHA},
     [FLAG_TEMPERATURE] = {"temperature", required_argument, NULL, FLAG_TEMPERATURE},
     [FLAG_SEED] = {"seed", required_argument, NULL, FLAG_SEED},
     [FLAG_COUNT] = {"count", required_argument, NULL, FLAG_COUNT},
+    [FLAG_BATCH] = {"batch", required_argument, NULL, FLAG_BATCH},
+    [FLAG_STREAM] = {"stream", no_argument, NULL, FLAG_STREAM},
+    [FLAG_JSON] = {"json", no_argument, NULL, FLAG_JSON},
     [FLAG_BEST] = {"best", no_argument, NULL, FLAG_BEST},
     [FLAG_TOKENIZER] = {"tokenizer", required_argument, NULL, FLAG_TOKENIZER},
     [FLAG_LOWERCASE] = {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
+    [FLAG_PRECISION] = {"precision", required_argument, NULL, FLAG_PRECISION},
     [FLAG_DEVICE] = {"device", required_argument, NULL, FLAG_DEVICE},
     [FLAG_THREADS] = {"threads", required_argument, NULL, FLAG_THREADS},
-    [FLAG_JSON] = {"json", no_argument, NULL, FLAG_JSON},
 };
 
 /* The samplers an option means something to, a bit each; 0: it is not about samplers. */
-enum { TO_RANDOM = 1 << SAMPLER_RANDOM | 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P };
+enum {
+    TO_RANDOM = 1 << SAMPLER_RANDOM | 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P,
+    TO_BEAM = 1 << SAMPLER_BEAM,
+    TO_CONTRASTIVE = 1 << SAMPLER_CONTRASTIVE,
+};
 static const int means_something_to[FLAGS] = {
-    [FLAG_K] = 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P,
+    [FLAG_K] = 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P | TO_CONTRASTIVE,
     [FLAG_P] = 1 << SAMPLER_TOP_P,
-    [FLAG_BEAMS] = 1 << SAMPLER_BEAM,
-    [FLAG_TEMPERATURE] = TO_RANDOM | 1 << SAMPLER_BEAM,
+    [FLAG_BEAMS] = TO_BEAM,
+    [FLAG_ALL_BEAMS] = TO_BEAM,
+    [FLAG_ALPHA] = TO_CONTRASTIVE,
+    [FLAG_TEMPERATURE] = TO_RANDOM | TO_BEAM | TO_CONTRASTIVE,
     [FLAG_SEED] = TO_RANDOM,
     [FLAG_COUNT] = TO_RANDOM,
 };
@@ -65,31 +85,69 @@ static struct error *read_int(int *out, const char *option, int low, int high)
     return NULL;
 }
 
-static struct error *read_flag(struct request *r, enum flag flag)
+static struct error *read_precision(enum dtype *out)
+{
+    if (strcmp(optarg, "fp32") && strcmp(optarg, "bf16"))
+        return error_new(ERROR_USAGE, "--precision is \"%s\"; it must be fp32 or bf16", optarg);
+    *out = strcmp(optarg, "bf16") ? DTYPE_F32 : DTYPE_BF16;
+    return NULL;
+}
+
+static struct error *read_sampler_flag(struct request *r, enum flag flag)
 {
     long long seed;
     switch (flag) {
-    case FLAG_PROMPT:
-        r->prompt = optarg;
-        return NULL;
-    case FLAG_MAX_LENGTH:
-        return read_int(&r->max_length, "--max-length", 1, INT_MAX);
-    case FLAG_SAMPLER:
-        return sampler_parse(&r->sampler.kind, optarg);
     case FLAG_K:
         return read_int(&r->sampler.k, "--k", 1, INT_MAX);
     case FLAG_P:
         return cli_parse_double(&r->sampler.p, "--p", optarg, 0, 1);
     case FLAG_BEAMS:
         return read_int(&r->sampler.beams, "--beams", 1, INT_MAX);
+    case FLAG_ALPHA:
+        return cli_parse_double(&r->sampler.alpha, "--alpha", optarg, 0, 1);
     case FLAG_TEMPERATURE:
         return cli_parse_double(&r->sampler.temperature, "--temperature", optarg, 1e-6, 1e6);
     case FLAG_SEED:
         TRY(cli_parse_int(&seed, "--seed", optarg, 0, LLONG_MAX));
         r->sampler.seed = (uint64_t)seed;
         return NULL;
+    default:
+        BUG("option %d is unknown", (int)flag);
+    }
+}
+
+static struct error *read_flag(struct request *r, enum flag flag)
+{
+    switch (flag) {
+    case FLAG_PROMPT:
+        return prompts_add_text(&r->prompts, optarg);
+    case FLAG_PROMPTS:
+        return prompts_read(&r->prompts, optarg);
+    case FLAG_TOKEN_IDS:
+        return prompts_add_ids(&r->prompts, optarg);
+    case FLAG_MAX_LENGTH:
+        return read_int(&r->max_length, "--max-length", 1, INT_MAX);
+    case FLAG_STOP:
+        r->stop = optarg;
+        return NULL;
+    case FLAG_STRIP_PROMPT:
+        r->strip_prompt = true;
+        return NULL;
+    case FLAG_SAMPLER:
+        return sampler_parse(&r->sampler.kind, optarg);
+    case FLAG_ALL_BEAMS:
+        r->all_beams = true;
+        return NULL;
     case FLAG_COUNT:
         return read_int(&r->count, "--count", 1, INT_MAX);
+    case FLAG_BATCH:
+        return read_int(&r->batch, "--batch", 1, 4096);
+    case FLAG_STREAM:
+        r->stream = true;
+        return NULL;
+    case FLAG_JSON:
+        r->json = true;
+        return NULL;
     case FLAG_BEST:
         r->source.best = true;
         return NULL;
@@ -99,28 +157,33 @@ static struct error *read_flag(struct request *r, enum flag flag)
     case FLAG_LOWERCASE:
         r->source.lowercase = true;
         return NULL;
+    case FLAG_PRECISION:
+        return read_precision(&r->precision);
     case FLAG_DEVICE:
         r->device = optarg;
         return NULL;
     case FLAG_THREADS:
         return read_int(&r->threads, "--threads", 1, 4096);
-    case FLAG_JSON:
-        r->json = true;
-        return NULL;
-    case FLAGS:
-        break;
+    default:
+        return read_sampler_flag(r, flag);
     }
-    BUG("option %d is unknown", (int)flag);
+}
+
+/* What contradicts itself is a mistake, not a wish to ignore. */
+static struct error *check(const struct request *r, const bool *given)
+{
+    for (int i = 0; i < FLAGS; i++)
+        if (given[i] && means_something_to[i] && !(means_something_to[i] >> r->sampler.kind & 1))
+            return error_new(ERROR_USAGE, "--%s means nothing to the sampler %s", options[i].name,
+                             sampler_name(r->sampler.kind));
+    if (r->stream && (r->json || r->sampler.kind == SAMPLER_BEAM))
+        return error_new(ERROR_USAGE, "--stream prints text as it is decided: it goes neither with "
+                         "--json nor with beam, which decides at the end");
+    return sampler_check(&r->sampler);
 }
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
-    *r = (struct request){
-        .prompt = "", .device = "auto", .count = 1,
-        .sampler = {
-            .kind = SAMPLER_TOP_K, .p = 0.5, .beams = DEFAULT_BEAMS, .temperature = 1, .seed = 1,
-        },
-    };
     bool given[FLAGS] = {false};
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
@@ -133,89 +196,180 @@ static struct error *parse(struct request *r, int argc, char **argv)
         return error_new(ERROR_USAGE, "galley generate takes one run folder, checkpoint or preset; %d "
                          "were given (a prompt goes behind --prompt, in quotes)", argc - optind);
     r->source.path = argv[optind];
-
-    /* What the sampler does not look at is a mistake, not a wish to ignore. */
-    for (int i = 0; i < FLAGS; i++)
-        if (given[i] && means_something_to[i] && !(means_something_to[i] >> r->sampler.kind & 1))
-            return error_new(ERROR_USAGE, "--%s means nothing to the sampler %s", options[i].name,
-                             sampler_name(r->sampler.kind));
-    if (r->sampler.kind == SAMPLER_TOP_K && !given[FLAG_K])
-        r->sampler.k = DEFAULT_K;
-    return sampler_check(&r->sampler);
+    if (!given[FLAG_K] && r->sampler.kind != SAMPLER_TOP_P)
+        r->sampler.k = SAMPLER_DEFAULT_K;
+    if (r->prompts.count == 0)
+        TRY(prompts_add_text(&r->prompts, ""));
+    return check(r, given);
 }
 
-static struct error *print_text(const struct request *r, const struct inference *i, int length,
-                                int row, const char *text, double score)
+/* ---- generating ---- */
+
+/* What does not change from batch to batch. */
+struct job {
+    const struct request *r;
+    const struct inference *i;
+    int32_t stops[MOST_STOPS];
+    int stop_count;
+    int length;
+};
+
+/* "auto", "none", or ids. */
+static struct error *find_stops(struct job *j)
 {
+    const struct tokenizer *tokenizer = j->i->tokenizer;
+    if (!strcmp(j->r->stop, "none"))
+        return NULL;
+    if (!strcmp(j->r->stop, "auto")) {
+        if (tokenizer)
+            j->stops[j->stop_count++] = generate_default_stop(tokenizer);
+        return NULL;
+    }
+    struct prompts numbers = {0};
+    struct error *e = prompts_add_ids(&numbers, j->r->stop);
+    if (!e && numbers.list[0].prompt.count > MOST_STOPS)
+        e = error_new(ERROR_USAGE, "there may be %d stop ids", MOST_STOPS);
+    if (!e) {
+        j->stop_count = numbers.list[0].prompt.count;
+        memcpy(j->stops, numbers.list[0].prompt.ids, (size_t)j->stop_count * sizeof *j->stops);
+    }
+    prompts_release(&numbers);
+    return e ? error_context(e, "--stop is auto, none or ids") : NULL;
+}
+
+static void print_ids(const struct generated *text, bool strip_prompt)
+{
+    const int first = strip_prompt ? text->prompt_count : 0;
+    for (int i = first; i < text->count; i++)
+        printf(i > first ? " %d" : "%d", (int)text->ids[i]);
+    putchar('\n');
+}
+
+static struct error *print_text(const struct job *j, const struct prompt_entry *entry, int row,
+                                const struct generated *text)
+{
+    const struct request *r = j->r;
     if (!r->json) {
-        printf("%s\n", text);
+        if (entry->text)
+            printf("%s\n", text->text);
+        else
+            print_ids(text, r->strip_prompt);
         return NULL;
     }
     char *json;
     TRY(sample_row_json(&(struct sample_row){
-        .step = model_source_step(i->source), .epoch = (double)NAN, .sampler = &r->sampler,
-        .row = row, .max_length = length, .prompt = r->prompt, .text = text,
-        .log_probability = score}, &json));
+        .step = model_source_step(j->i->source), .epoch = (double)NAN, .sampler = &r->sampler,
+        .row = row, .max_length = j->length, .prompt = entry->text, .written = text,
+        .ids = !entry->text}, &json));
     printf("%s\n", json);
     free(json);
     return NULL;
 }
 
-static struct error *write_texts(const struct request *r, const struct inference *i,
-                                 const struct prompt *prompt, int length)
+static struct text_generation generation_of(const struct job *j, const struct prompt *prompts,
+                                            int count, int64_t first)
 {
-    for (int first = 0; first < r->count; first += TEXTS_AT_ONCE) {
-        char *texts[TEXTS_AT_ONCE];
-        double scores[TEXTS_AT_ONCE] = {0};
-        const int count = r->count - first < TEXTS_AT_ONCE ? r->count - first : TEXTS_AT_ONCE;
-        TRY(generate_texts(&(struct text_generation){
-            .model = i->model, .tokenizer = i->tokenizer, .sampler = &r->sampler,
-            .prompt = prompt, .length = length, .count = count, .first_row = first},
-            texts, scores));
-        struct error *e = NULL;
-        for (int t = 0; t < count; t++) {
-            if (!e)
-                e = print_text(r, i, length, first + t, texts[t], scores[t]);
-            free(texts[t]);
-        }
-        fflush(stdout);
-        if (e)
-            return e;
-    }
-    return NULL;
+    return (struct text_generation){
+        .model = j->i->model, .tokenizer = j->i->tokenizer, .sampler = &j->r->sampler,
+        .prompts = prompts, .length = j->length, .count = count, .first_row = first,
+        .stop_ids = j->stops, .stop_count = j->stop_count, .strip_prompt = j->r->strip_prompt,
+        .all_beams = j->r->all_beams,
+    };
 }
 
-static struct error *generate(const struct request *r, const struct inference *i)
+/* Texts first to first + count - 1 of all prompts' texts. */
+static struct error *write_batch(const struct job *j, int64_t first, int count)
+{
+    const struct request *r = j->r;
+    const int each = r->all_beams ? r->sampler.beams : 1;
+    struct prompt *prompts = calloc((size_t)count, sizeof *prompts);
+    struct generated *texts = calloc((size_t)count * (size_t)each, sizeof *texts);
+    struct error *e = NULL;
+    if (!prompts || !texts) {
+        e = error_new(ERROR_MEMORY, "no memory for %d texts", count);
+        goto done;
+    }
+    for (int i = 0; i < count; i++)
+        prompts[i] = r->prompts.list[(first + i) / r->count].prompt;
+    const struct text_generation generation = generation_of(j, prompts, count, first);
+    if ((e = generate_texts(&generation, texts)))
+        goto done;
+    for (int i = 0; i < count * each; i++) {
+        const int64_t text = first + i / each;
+        if (!e)
+            e = print_text(j, &r->prompts.list[text / r->count],
+                           (int)(text % r->count) * each + i % each, &texts[i]);
+        generated_release(&texts[i]);
+    }
+    fflush(stdout);
+done:
+    free(texts);
+    free(prompts);
+    return e;
+}
+
+/* One text, as it is decided. */
+static struct error *stream_one(const struct job *j, int64_t text)
+{
+    const struct prompt_entry *entry = &j->r->prompts.list[text / j->r->count];
+    struct text_generation generation = generation_of(j, &entry->prompt, 1, text);
+    struct text_stream *stream;
+    struct generated written;
+    TRY(text_stream_begin(&stream, stdout, entry->text ? j->i->tokenizer : NULL, &generation));
+    generation.on_token = text_stream_token;
+    generation.self = stream;
+    struct error *e = generate_texts(&generation, &written);
+    if (!e)
+        generated_release(&written);
+    struct error *failed = text_stream_end(stream);
+    if (e)
+        error_destroy(failed);
+    return e ? e : failed;
+}
+
+static struct error *generate(struct request *r, const struct inference *i)
 {
     const int positions = model_spec(i->model)->positions;
-    const int length = r->max_length > 0 ? r->max_length : positions;
-    if (length > positions)
+    struct job j = {.r = r, .i = i, .length = r->max_length > 0 ? r->max_length : positions};
+    if (j.length > positions)
         return error_new(ERROR_USAGE, "--max-length is %d; the model of %s has %d positions",
-                         length, model_source_path(i->source), positions);
-    struct prompt prompt;
-    if (!i->tokenizer)
-        return error_new(ERROR_USAGE, "%s has no tokenizer; name its vocabulary with --tokenizer",
-                         model_source_path(i->source));
-    TRY(prompt_encode(&prompt, i->tokenizer, r->prompt, length));
-    if (prompt.cut)
-        log_warning("the prompt is longer than %d tokens: it is cut, and nothing follows it",
-                    length);
-    struct error *e = write_texts(r, i, &prompt, length);
-    prompt_release(&prompt);
-    return e;
+                         j.length, model_source_path(i->source), positions);
+    if (!i->tokenizer && r->prompts.has_texts)
+        return error_new(ERROR_USAGE, "%s has no tokenizer; name its vocabulary with --tokenizer, or "
+                         "give prompts as --token-ids", model_source_path(i->source));
+    TRY(find_stops(&j));
+    TRY(prompts_encode(&r->prompts, i->tokenizer, model_spec(i->model)->V, j.length));
+
+    const int64_t texts = (int64_t)r->prompts.count * r->count;
+    const int batch = r->stream ? 1 : r->batch;
+    for (int64_t first = 0; first < texts; first += batch) {
+        const int count = texts - first < batch ? (int)(texts - first) : batch;
+        TRY(r->stream ? stream_one(&j, first) : write_batch(&j, first, count));
+    }
+    return NULL;
 }
 
 static struct error *run_generate(struct cli *cli, int argc, char **argv)
 {
     (void)cli;
-    struct request request;
-    struct inference inference;
-    TRY(parse(&request, argc, argv));
-    TRY(inference_open(&inference, &(struct inference_options){
-        .source = request.source, .B = 1, .T = 1,
-        .device = {.kind = request.device, .threads = request.threads, .local_size = 1}}));
-    struct error *e = generate(&request, &inference);
+    struct inference inference = {0};
+    struct request request = {
+        .device = "auto", .stop = "auto", .count = 1, .batch = DEFAULT_BATCH,
+        .precision = DTYPE_F32,
+        .sampler = {
+            .kind = SAMPLER_TOP_K, .p = SAMPLER_DEFAULT_P, .beams = SAMPLER_DEFAULT_BEAMS,
+            .alpha = SAMPLER_DEFAULT_ALPHA, .temperature = 1, .seed = 1,
+        },
+    };
+    struct error *e = parse(&request, argc, argv);
+    if (!e)
+        e = inference_open(&inference, &(struct inference_options){
+            .source = request.source, .precision = request.precision, .B = 1, .T = 1,
+            .device = {.kind = request.device, .threads = request.threads, .local_size = 1}});
+    if (!e)
+        e = generate(&request, &inference);
     inference_close(&inference);
+    prompts_release(&request.prompts);
     return e;
 }
 
@@ -228,25 +382,39 @@ const struct verb verb_generate = {
         "Writes text to standard output: the prompt and what the model goes on with. MODEL is a run\n"
         "folder (its newest checkpoint), a checkpoint, a KerasHub preset, a Hugging Face folder, or a\n"
         ".weights.h5 file.\n\n"
-        "  --prompt TEXT       what the text begins with; default: nothing, the model begins\n"
+        "  --prompt TEXT       what a text begins with; as often as wished; default: nothing\n"
+        "  --prompts FILE      a prompt a line, \"-\": standard input; a line that begins with { is\n"
+        "                      JSON, {\"prompt\": TEXT} or {\"token_ids\": [...], \"padding_mask\": [...]}\n"
+        "  --token-ids IDS     a prompt as ids, 464,2068; needs no tokenizer, and prints ids\n"
         "  --max-length N      tokens in all, prompt included; default: the model's positions\n"
+        "  --stop IDS          a text ends before these ids; auto (default): the end token or [PAD];\n"
+        "                      none: at --max-length\n"
+        "  --strip-prompt      print only what follows the prompt\n"
+        "  --count N           random samplers: so many texts of each prompt; default 1\n"
+        "  --batch N           texts computed at once; default 16; does not change them\n"
+        "  --stream            print each text token by token, as it is decided\n"
+        "  --json              a JSON object a line, with prompt, text and settings\n\n"
         "  --sampler NAME      how a token is chosen; default: top_k\n"
         "      greedy          the most probable one\n"
         "      random          any, by its probability\n"
         "      top_k           one of the --k most probable\n"
         "      top_p           one of the most probable that hold --p of the probability\n"
         "      beam            --beams texts are kept at a time; the most probable one wins\n"
-        "  --k N               top_k: default 5; top_p: cut to so many first, default: no cut\n"
+        "      contrastive     of the --k most probable, one unlike what was said before (--alpha)\n"
+        "  --k N               top_k, contrastive: default 5; top_p: cut to so many first, default: no\n"
+        "                      cut\n"
         "  --p P               top_p: 0 to 1, default 0.5\n"
         "  --beams N           beam: default 5\n"
+        "  --all-beams         beam: all of them, best first\n"
+        "  --alpha A           contrastive: 0 (greedy) to 1, default 0.6\n"
         "  --temperature T     below 1: surer choices; above: bolder ones; default 1\n"
-        "  --seed S            the same seed gives the same text; default 1\n"
-        "  --count N           so many texts, a line each; default 1\n"
+        "  --seed S            the same seed gives the same text; default 1\n\n"
         "  --best              of a run: the checkpoint of the lowest validation perplexity\n"
         "  --tokenizer PATH    a vocabulary or folder to use instead of the model's own\n"
         "  --lowercase         that is a WordPiece vocabulary which folds case\n"
-        "  --device NAME       auto (default) or cpu\n"
-        "  --threads N         compute threads; default: the cores there are\n"
-        "  --json              a JSON object a line, with prompt, text and settings\n\n"
-        "example: galley generate runs/mini-gpt --prompt \"once upon\" --sampler top_p --p 0.9\n",
+        "  --precision NAME    fp32 (default) or bf16\n"
+        "  --device NAME       auto (default), cpu or cuda\n"
+        "  --threads N         compute threads; default: the cores there are\n\n"
+        "examples: galley generate runs/mini-gpt --prompt \"once upon\" --sampler top_p --p 0.9\n"
+        "          galley generate gpt2/ --prompts questions.txt --json --max-length 200\n",
 };

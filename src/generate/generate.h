@@ -48,33 +48,57 @@ MUST_USE struct error *generate_tokens(const struct generation *generation, int3
 MUST_USE struct error *generate_beams(const struct generation *generation, const int32_t *prompts,
                                       int32_t *tokens, int *ends, double *scores);
 
-/* A text's beginning as tokens: [BOS] and the ids of a prompt, `length` at most. */
+/* A text's beginning as tokens: the start token and the ids of a prompt, `length` at most. */
 struct prompt {
     int32_t *ids;
     int count;
     bool cut;                      /* the prompt had more */
 };
 
-/* An empty prompt is [BOS] alone, and an error where the vocabulary has none. */
+/* An empty prompt is the start token alone, and an error where the vocabulary has none. */
 MUST_USE struct error *prompt_encode(struct prompt *out, const struct tokenizer *tokenizer,
                                      const char *text, int length);
 void prompt_release(struct prompt *prompt);
 
-/* What to write: `count` texts that begin with `prompt` and are `length` tokens long. */
+/* What a text ends with unless told otherwise, as stop ids: the end token, or [PAD] where the
+ * vocabulary has none (WordPiece). */
+int32_t generate_default_stop(const struct tokenizer *tokenizer);
+
+/* What to write: a text for each prompt. */
 struct text_generation {
     struct model *model;
-    const struct tokenizer *tokenizer;
+    const struct tokenizer *tokenizer;    /* NULL: prompts are ids, and so are results */
     const struct sampler *sampler;
-    const struct prompt *prompt;
-    int length, count;
-    int64_t first_row;             /* text i draws as row first_row + i */
+    const struct prompt *prompts;         /* (count) */
+    int length, count;                    /* of the longest text in tokens, prompt included; texts */
+    int64_t first_row;                    /* text i draws as row first_row + i */
+    const int32_t *stop_ids;              /* (stop_count) */
+    int stop_count;                       /* 0: texts go on to their length */
+    bool strip_prompt;                    /* texts are what follows their prompt */
+    bool all_beams;                       /* beam only: all of a prompt's, best first */
+    generated_token *on_token;            /* as in struct generation */
+    void *self;
+};
+
+/* A text that was written. */
+struct generated {
+    int32_t *ids;                  /* prompt included */
+    int count, prompt_count;       /* of ids; of the prompt's */
+    char *text;                    /* valid UTF-8; NULL without a tokenizer */
+    double score;                  /* beam: its log-probability */
 };
 
 /*
- * texts (count): the tokens as text, prompt included, without the leading [BOS] and up to the first
- * [PAD] behind the prompt; each for the caller to free. scores (count): as in generate_tokens.
+ * out (count; with all_beams count * beams): each for the caller to release, none on failure. A text is
+ * its tokens up to and without the stop token, special tokens left out: the start token in front, end
+ * tokens, and a WordPiece row's final [PAD].
  */
-MUST_USE struct error *generate_texts(const struct text_generation *generation, char **texts,
-                                      double *scores);
+MUST_USE struct error *generate_texts(const struct text_generation *generation,
+                                      struct generated *out);
+void generated_release(struct generated *text);
+
+/* Whether an id is no text: GPT-2's one special token wherever it stands, as KerasHub drops it; of
+ * WordPiece's only the start token in front, others print as "[UNK]" does. */
+bool generate_is_special(const struct tokenizer *tokenizer, int32_t id, int position);
 
 #endif

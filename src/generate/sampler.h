@@ -26,6 +26,11 @@ struct sampler {
     uint64_t seed;         /* draws are a pure function of (seed, row, position) */
 };
 
+/* Where a setting is left open: KerasHub's defaults but for top-p's, the example's. */
+enum { SAMPLER_DEFAULT_K = 5, SAMPLER_DEFAULT_BEAMS = 5 };
+#define SAMPLER_DEFAULT_P 0.5
+#define SAMPLER_DEFAULT_ALPHA 0.6
+
 /* "greedy", "random", "top_k", "top_p", "beam", "contrastive"; an unknown name is an error that lists them. */
 MUST_USE struct error *sampler_parse(enum sampler_kind *out, const char *name);
 const char *sampler_name(enum sampler_kind kind);

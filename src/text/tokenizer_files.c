@@ -98,7 +98,7 @@ static struct error *find_merges(const char *vocabulary, char path[PATH_MAX])
             return NULL;
     }
     return error_new(ERROR_INPUT, "%s does not end in vocab.json, so its merges have to be named as "
-                     "well (tokenizer.merges, --merges)", vocabulary);
+                     "well (tokenizer.merges)", vocabulary);
 }
 
 static struct error *read_bpe(struct tokenizer_definition *d, const char *vocabulary,

@@ -20,7 +20,7 @@ static struct error *open_all(struct inference *i, const struct inference_option
     TRY(model_source_open(&i->source, &options->source));
     i->tokenizer = model_source_tokenizer(i->source);
     TRY(device_open(&i->device, &options->device));
-    TRY(kernels_for(&kernels, i->device, DTYPE_F32));
+    TRY(kernels_for(&kernels, i->device, options->precision));
     const struct model_spec *spec = model_source_spec(i->source);
     TRY(model_create(&i->model, i->device, kernels, spec, &(struct model_options){
         .B = options->B, .T = options->T > 0 ? options->T : spec->positions}));

@@ -15,10 +15,11 @@ struct inference {
 struct inference_options {
     struct model_source_options source;
     struct device_options device;
+    enum dtype precision;       /* of activations and matrix operands */
     int B, T;                   /* the largest batch to evaluate; T 0: all positions of the model */
 };
 
-/* Opens the source, makes an fp32 model on the device, loads its weights. */
+/* Opens the source, makes a model on the device, loads its weights. */
 MUST_USE struct error *inference_open(struct inference *out,
                                       const struct inference_options *options);
 void inference_close(struct inference *inference);

@@ -8,14 +8,13 @@
 
 #include <stdlib.h>
 
-enum { DEFAULT_K = 5 };    /* KerasHub's, for top_k */
-
 /* A sample of the configuration, made ready. */
 struct sample {
     struct sampler sampler;
     struct prompt prompt;
     const char *text;      /* the prompt as it was given */
     int length;
+    int32_t stop;
 };
 
 struct sampling {
@@ -38,14 +37,15 @@ static struct error *sample_prepare(struct sample *sample, const struct config_s
     *sample = (struct sample){
         .sampler = {
             .k = (int)config->k, .p = config->p, .beams = (int)config->beams,
-            .temperature = config->temperature, .seed = (uint64_t)config->seed,
+            .alpha = config->alpha, .temperature = config->temperature, .seed = (uint64_t)config->seed,
         },
         .text = config->prompt,
         .length = config->max_length > 0 ? (int)config->max_length : options->sequence_length,
+        .stop = generate_default_stop(options->tokenizer),
     };
     TRY(sampler_parse(&sample->sampler.kind, config->sampler));
-    if (sample->sampler.kind == SAMPLER_TOP_K && sample->sampler.k == 0)
-        sample->sampler.k = DEFAULT_K;
+    if (sample->sampler.k == 0 && sample->sampler.kind != SAMPLER_TOP_P)
+        sample->sampler.k = SAMPLER_DEFAULT_K;
     TRY(sampler_check(&sample->sampler));
     if (sample->length > positions)
         return error_new(ERROR_USAGE, "max_length is %d; the model has %d positions",
@@ -67,21 +67,21 @@ static void print_sample(FILE *out, const struct step_report *report, const stru
 static struct error *write_sample(const struct sampling *s, const struct sample *sample,
                                   const struct step_report *report)
 {
-    char *text, *json = NULL;
-    double score = 0;
+    char *json = NULL;
+    struct generated written;
     TRY(generate_texts(&(struct text_generation){
         .model = s->options.model, .tokenizer = s->options.tokenizer, .sampler = &sample->sampler,
-        .prompt = &sample->prompt, .length = sample->length, .count = 1}, &text, &score));
+        .prompts = &sample->prompt, .length = sample->length, .count = 1, .stop_ids = &sample->stop,
+        .stop_count = 1}, &written));
 
-    print_sample(s->options.out, report, sample, text);
+    print_sample(s->options.out, report, sample, written.text);
     struct error *e = sample_row_json(&(struct sample_row){
         .step = report->step, .epoch = report_epochs(report), .sampler = &sample->sampler,
-        .max_length = sample->length, .prompt = sample->text, .text = text,
-        .log_probability = score}, &json);
+        .max_length = sample->length, .prompt = sample->text, .written = &written}, &json);
     if (!e)
         e = run_folder_add_sample(s->options.folder, json);
     free(json);
-    free(text);
+    generated_release(&written);
     return e;
 }
 

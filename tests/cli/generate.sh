@@ -63,6 +63,35 @@ done
 text run --json --sampler beam | grep '"beams":5,.*"log_probability":-' >/dev/null ||
     fail "no beam score"
 
+# Prompts from everywhere, in batches of any size, give what each gives alone.
+printf 'the cat\n{"prompt":"the dog"}\nthe\n' >prompts
+text run --prompt "the cat" --prompt "the dog" --prompt the --sampler random --seed 5 >alone
+for batch in 1 2 16; do
+    same "$(text run --prompts prompts --sampler random --seed 5 --batch $batch)" "$(cat alone)" "--batch $batch"
+done
+same "$("$GALLEY" generate run --prompts - --sampler random --seed 5 <prompts)" "$(cat alone)" "standard input"
+same "$(text run --prompts prompts --sampler random --seed 5 --stream)" "$(cat alone)" "--stream"
+
+# Without the prompt; as ids, which go in and come out.
+greedy=(run --prompt "the cat" --sampler greedy --max-length 12)
+same "the cat$(text "${greedy[@]}" --strip-prompt)" "$(text "${greedy[@]}")" "--strip-prompt"
+same "the cat$(text "${greedy[@]}" --strip-prompt --stream)" "$(text "${greedy[@]}")" "--strip-prompt --stream"
+ids=$(text run --token-ids 2,9,8 --sampler greedy --max-length 12 --stop none)
+same "$(wc -w <<<"$ids")" 12 "--token-ids"
+case $ids in "2 9 8 "*) ;; *) fail "ids begin with $ids" ;; esac
+same "$(text run --token-ids 2,9,8 --sampler greedy --max-length 12 --stop none --stream)" "$ids" "ids streamed"
+fourth=$(cut -d ' ' -f 4 <<<"$ids")
+same "$(text run --token-ids 2,9,8 --sampler greedy --max-length 12 --stop "$fourth")" "2 9 8 $fourth" "--stop"
+echo '{"token_ids": [2, 9, 8, 0, 0], "padding_mask": [1, 1, 1, 0, 0]}' >masked
+same "$(text run --prompts masked --sampler greedy --max-length 12 --stop none)" "$ids" "padding_mask"
+text run --prompts masked --json --max-length 5 --stop none |
+    grep -q '"token_ids":\[2,9,8,[0-9]*,[0-9]*\],"padding_mask":\[1,1,1,1,1\]' || fail "ids as JSON"
+
+# All beams, best first; contrastive search.
+same "$(text run --sampler beam --beams 3 --all-beams --json | grep -c log_probability)" 3 "--all-beams"
+same "$(text run --sampler beam --beams 3 --all-beams | head -n 1)" "$(text run --sampler beam --beams 3)" "the best beam"
+text run --prompt the --sampler contrastive --k 3 --json | grep -q '"k":3,"alpha":0.6' || fail "contrastive"
+
 # --max-length counts tokens, [BOS] and prompt included.
 same "$(text run --prompt 'the cat' --max-length 3 --sampler greedy)" "the cat" "nothing to add"
 "$GALLEY" generate run --prompt "the cat sat on" --max-length 3 >texts 2>errors || fail "a long prompt"
@@ -79,6 +108,18 @@ refuse 2 "--temperature is \"0\"" run --temperature 0
 refuse 2 "--seed means nothing to the sampler greedy" run --sampler greedy --seed 1
 refuse 2 "--beams means nothing to the sampler top_k" run --beams 3
 refuse 2 "24 positions" run --max-length 25
+refuse 2 "--alpha means nothing" run --alpha 0.5
+refuse 2 "--stream prints text as it is decided" run --stream --json
+refuse 2 "no list of token ids" run --token-ids 1,x
+refuse 2 "--stop is auto, none or ids" run --stop never
+refuse 1 "token id 99999 is not among" run --token-ids 99999
+refuse 1 "cannot read the prompts in nowhere" run --prompts nowhere
+for line in '{"token_ids": []}' '{"token_ids": [1], "padding_mask": [0]}' '{"token_ids": [1.5]}' '{"prompt"' '{}'; do
+    echo "$line" >bad
+    refuse 1 "bad:1" run --prompts bad
+done
+: >empty
+refuse 1 "empty has no prompt" run --prompts empty
 refuse 2 "no device \"abacus\"" run --device abacus
 refuse 1 "nowhere" nowhere
 mkdir -p broken

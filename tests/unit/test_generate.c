@@ -87,7 +87,7 @@ static void test_longer_prompts_keep_their_tokens(void **state)
     (void)state;
     struct rig rig = rig_open(&SPEC, 1);
     const int lengths[2] = {2, 6};
-    for (int kind = SAMPLER_GREEDY; kind <= SAMPLER_BEAM; kind++) {
+    for (int kind = SAMPLER_GREEDY; kind <= SAMPLER_CONTRASTIVE; kind++) {
         const struct sampler sampler = {
             .kind = (enum sampler_kind)kind, .k = 3, .p = 0.9, .beams = 3, .temperature = 1,
         };
@@ -279,22 +279,89 @@ static void test_texts_hold_the_prompt_and_end_before_pad(void **state)
     struct tokenizer *tokenizer = tokenizer_open(VOCABULARY);
     struct sampler sampler = random_sampler();
     sampler.temperature = 3;
-    struct prompt prompt;
-    char *texts[TEXTS];
+    struct prompt prompt, prompts[TEXTS];
+    struct generated texts[TEXTS], stripped[TEXTS];
+    const int32_t stop = generate_default_stop(tokenizer);
     int shorter = 0;
     assert_ok(prompt_encode(&prompt, tokenizer, "Dad, a cab", 16));
-    assert_ok(generate_texts(&(struct text_generation){
-        .model = rig.model, .tokenizer = tokenizer, .sampler = &sampler, .prompt = &prompt,
-        .length = LENGTH, .count = TEXTS}, texts, NULL));
+    for (int i = 0; i < TEXTS; i++)
+        prompts[i] = prompt;
+    struct text_generation generation = {
+        .model = rig.model, .tokenizer = tokenizer, .sampler = &sampler, .prompts = prompts,
+        .length = LENGTH, .count = TEXTS, .stop_ids = &stop, .stop_count = 1,
+    };
+    assert_ok(generate_texts(&generation, texts));
+    generation.strip_prompt = true;
+    assert_ok(generate_texts(&generation, stripped));
     for (int i = 0; i < TEXTS; i++) {
-        assert_int_equal(strncmp(texts[i], "dad [UNK] a cab", 15), 0);
-        assert_null(strstr(texts[i], "[PAD]"));
-        shorter += strlen(texts[i]) < 25;
-        free(texts[i]);
+        assert_int_equal(strncmp(texts[i].text, "dad [UNK] a cab", 15), 0);
+        assert_null(strstr(texts[i].text, "[PAD]"));
+        shorter += texts[i].count < LENGTH;
+        assert_true(texts[i].count == LENGTH || texts[i].ids[texts[i].count - 1] == stop);
+        assert_null(strstr(stripped[i].text, "dad [UNK] a cab"));
+        assert_int_equal(stripped[i].count, texts[i].count);
+        generated_release(&texts[i]);
+        generated_release(&stripped[i]);
     }
     assert_true(shorter > 0);
     prompt_release(&prompt);
     tokenizer_destroy(tokenizer);
+    rig_close(&rig);
+}
+
+struct told {
+    int32_t tokens[2][LENGTH];
+    int calls;
+};
+
+static void remember(void *self, int row, int position, int32_t token)
+{
+    struct told *told = self;
+    told->tokens[row][position] = token;
+    told->calls++;
+}
+
+static void test_tokens_are_told_as_they_are_decided(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(&SPEC, 1);
+    const int lengths[2] = {2, 4};
+    const enum sampler_kind kinds[] = {SAMPLER_GREEDY, SAMPLER_RANDOM, SAMPLER_CONTRASTIVE};
+    for (int i = 0; i < 3; i++) {
+        const struct sampler sampler = {.kind = kinds[i], .k = 4, .alpha = 0.6, .temperature = 1};
+        struct told told = {0};
+        int32_t tokens[2 * LENGTH] = {2, 7, [LENGTH] = 2, 9, 8, 7};
+        assert_ok(generate_tokens(&(struct generation){
+            .model = rig.model, .sampler = &sampler, .rows = 2, .length = LENGTH,
+            .prompt_lengths = lengths, .on_token = remember, .self = &told}, tokens, NULL, NULL));
+        assert_int_equal(told.calls, 2 * (LENGTH - 2));
+        for (int r = 0; r < 2; r++)
+            assert_memory_equal(told.tokens[r] + 2, tokens + r * LENGTH + 2,
+                                (LENGTH - 2) * sizeof *tokens);
+    }
+    rig_close(&rig);
+}
+
+static void test_contrastive_without_contrast_is_greedy(void **state)
+{
+    (void)state;
+    struct rig rig = rig_open(&SPEC, 1);
+    const struct sampler greedy = {.kind = SAMPLER_GREEDY, .temperature = 1};
+    struct sampler contrastive = {.kind = SAMPLER_CONTRASTIVE, .k = 4, .temperature = 1};
+    const int lengths[2] = {1, 3};
+    int32_t expected[2 * LENGTH] = {2, [LENGTH] = 2, 9, 8}, tokens[2 * LENGTH];
+    memcpy(tokens, expected, sizeof tokens);
+    struct generation generation = {
+        .model = rig.model, .sampler = &greedy, .rows = 2, .length = LENGTH,
+        .prompt_lengths = lengths,
+    };
+    assert_ok(generate_tokens(&generation, expected, NULL, NULL));
+    generation.sampler = &contrastive;
+    assert_ok(generate_tokens(&generation, tokens, NULL, NULL));
+    assert_memory_equal(tokens, expected, sizeof tokens);
+
+    contrastive.k = SPEC.V + 1;
+    assert_fails(generate_tokens(&generation, tokens, NULL, NULL), "only 19 tokens");
     rig_close(&rig);
 }
 
@@ -307,11 +374,11 @@ static void test_a_vocabulary_larger_than_the_model_is_refused(void **state)
     struct tokenizer *tokenizer = tokenizer_open(VOCABULARY);
     const struct sampler sampler = random_sampler();
     struct prompt prompt;
-    char *text;
+    struct generated text;
     assert_ok(prompt_encode(&prompt, tokenizer, "bad", 16));
     assert_fails(generate_texts(&(struct text_generation){
-        .model = rig.model, .tokenizer = tokenizer, .sampler = &sampler, .prompt = &prompt,
-        .length = LENGTH, .count = 1}, &text, NULL), "16 entries, more than the 12");
+        .model = rig.model, .tokenizer = tokenizer, .sampler = &sampler, .prompts = &prompt,
+        .length = LENGTH, .count = 1}, &text), "16 entries, more than the 12");
     prompt_release(&prompt);
     tokenizer_destroy(tokenizer);
     rig_close(&rig);
@@ -329,6 +396,8 @@ int main(void)
         cmocka_unit_test(test_more_tokens_than_positions_are_refused),
         cmocka_unit_test(test_prompts_begin_with_bos_and_are_cut_to_length),
         cmocka_unit_test(test_texts_hold_the_prompt_and_end_before_pad),
+        cmocka_unit_test(test_tokens_are_told_as_they_are_decided),
+        cmocka_unit_test(test_contrastive_without_contrast_is_greedy),
         cmocka_unit_test(test_a_vocabulary_larger_than_the_model_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "json_fixture.h"
 #include "keras_fixture.h"
 #include "kernels/kernels.h"
+#include "text/tokenizer_files.h"
 
 #include <glob.h>
 
@@ -175,6 +176,38 @@ static void check_case(struct rig *rig, const cJSON *json, bool all_beams)
     check_ends(rig, name, json, ends);
 }
 
+/* Texts in, texts out, through the tokenizer of the preset beside generate.json. */
+static void check_strings(const struct rig *rig, const char *path, const cJSON *json)
+{
+    char folder[1024];
+    struct tokenizer *tokenizer;
+    snprintf(folder, sizeof folder, "%.*s/preset", (int)(strrchr(path, '/') - path), path);
+    assert_ok(tokenizer_open(&tokenizer, folder, NULL, &(struct wordpiece_options){0},
+                             &(struct bpe_options){0}));
+    const cJSON *prompts = cJSON_GetObjectItemCaseSensitive(json, "prompts");
+    const cJSON *outputs = cJSON_GetObjectItemCaseSensitive(json, "outputs");
+    const int length = (int)json_number(json, "max_length", 0), count = cJSON_GetArraySize(prompts);
+    const int32_t stop = generate_default_stop(tokenizer);
+    const struct sampler greedy = {.kind = SAMPLER_GREEDY, .temperature = 1};
+    struct prompt encoded[16];
+    struct generated texts[16];
+    assert_in_range(count, 1, 16);
+    print_message("  %s\n", json->string);
+    for (int i = 0; i < count; i++)
+        assert_ok(prompt_encode(&encoded[i], tokenizer, cJSON_GetArrayItem(prompts, i)->valuestring,
+                                length));
+    assert_ok(generate_texts(&(struct text_generation){
+        .model = rig->model, .tokenizer = tokenizer, .sampler = &greedy, .prompts = encoded,
+        .length = length, .count = count, .stop_ids = &stop, .stop_count = 1,
+        .strip_prompt = strstr(json->string, "strip_prompt") != NULL}, texts));
+    for (int i = 0; i < count; i++) {
+        assert_string_equal(texts[i].text, cJSON_GetArrayItem(outputs, i)->valuestring);
+        generated_release(&texts[i]);
+        prompt_release(&encoded[i]);
+    }
+    tokenizer_destroy(tokenizer);
+}
+
 static void test_texts_are_kerashubs(void **state)
 {
     const glob_t *cases = *state;
@@ -196,6 +229,8 @@ static void test_texts_are_kerashubs(void **state)
             read_prompts(&rig, all_beams, "prompt", "mask");
             check_case(&rig, all_beams, true);
         }
+        cJSON_ArrayForEach(json, cJSON_GetObjectItemCaseSensitive(rig.json, "strings"))
+            check_strings(&rig, cases->gl_pathv[i], json);
         rig_close(&rig);
     }
 }
