@@ -123,7 +123,7 @@ struct config {
         int64_t threads;          /* compute threads a rank; 0: its share of the cores */
     } device;
     struct {                      /* seconds; comm/comm.h */
-        double answer, init, step, validation, save;
+        int64_t answer, init, step, validation, save;
     } deadline;
     struct {
         double bucket_megabytes;

@@ -366,10 +366,11 @@ static struct error *add_callbacks(struct job *j)
 
 static void set_deadlines(const struct job *j)
 {
+    const struct config *c = j->config;
     comm_set_deadlines(j->comm, &(struct comm_deadlines){
-        .answer_s = j->config->deadline.answer, .init_s = j->config->deadline.init,
-        .step_s = j->config->deadline.step, .validation_s = j->config->deadline.validation,
-        .save_s = j->config->deadline.save});
+        .answer_s = (double)c->deadline.answer, .init_s = (double)c->deadline.init,
+        .step_s = (double)c->deadline.step, .validation_s = (double)c->deadline.validation,
+        .save_s = (double)c->deadline.save});
 }
 
 /* Without its record a run goes on all the same. */

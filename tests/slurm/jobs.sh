@@ -1,0 +1,135 @@
+# jobs.sh - runs under a real Slurm of two nodes: time limits, signals, cancelling, node failure; a run over
+# many jobs is the uninterrupted run, bit for bit.
+# usage: jobs.sh [long]      long: also Slurm's own time limit, and a node that loses power (2 minutes more)
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+reason=$("$here/cluster.sh" can) || { echo "skipped: $reason"; exit 77; }
+. "$GALLEY_SOURCE/tests/ranks/common.sh"
+cluster=$PWD/cluster
+[ ! -e "$cluster" ] || "$here/cluster.sh" stop "$cluster" || true
+rm -rf cluster whole limit signal srun cancel node ./*.log
+make_text
+cp "$GALLEY_SOURCE"/slurm/* .
+
+export GALLEY GALLEY_SLURM=$PWD GALLEY_MPIRUN="--oversubscribe --mca btl tcp,self"
+export OMPI_MCA_odls_base_sigkill_timeout=1
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+slurm() { "$here/cluster.sh" exec "$cluster" "$@"; }
+fail() {
+    echo "FAILED: $1"
+    tail -n 60 ./*.log
+    slurm squeue -a || true
+    exit 1
+}
+finish() { "$here/cluster.sh" stop "$cluster" || true; }
+"$here/cluster.sh" start "$cluster" 2 2
+trap finish EXIT
+
+# Steps enough for three seconds, on whatever machine this is.
+options=(--train.steps=200 --validation.every_epochs=0 --sampling.every_epochs=0)
+start=$(date +%s%N)
+train 2 whole "${options[@]}"
+steps=$((200 * 3000 / (($(date +%s%N) - start) / 1000000)))
+rm -rf whole
+options=("--train.steps=$steps" --validation.every_epochs=0 --sampling.every_epochs=0
+    --checkpoint.every_steps=1000)
+# submit FOLDER [SBATCH-OPTION...] -- [--section.key=value...]: prints the job's number
+submit() {
+    local folder=$1 batch=()
+    shift
+    while [ "$1" != -- ]; do batch+=("$1"); shift; done
+    shift
+    slurm sbatch --parsable --nodes=2 --ntasks-per-node=1 --output="$folder.log" "${batch[@]}" \
+        train.sbatch tiny.yaml "--run.folder=$folder" "${options[@]}" "$@"
+}
+state() { slurm scontrol -o show job "$1" | grep -oE 'JobState=[A-Z_]+' | cut -d= -f2; }
+restarts() { slurm scontrol -o show job "$1" | grep -oE 'Restarts=[0-9]+' | cut -d= -f2; }
+# wait_steps FOLDER N: until so many steps were logged
+wait_steps() {
+    for _ in $(seq 300); do
+        [ "$(grep -c '"loss"' "$1/metrics.jsonl" 2>/dev/null || true)" -ge "$2" ] 2>/dev/null && return
+        sleep 0.1
+    done
+    fail "$1 made no $2 steps"
+}
+# finish_job JOB FOLDER: to its end; a job queued again waits two minutes, and is told not to. While it is
+# being queued again it looks, for a moment, like one that failed.
+pause=1.2
+finish_job() {
+    local ended=0
+    for _ in $(seq 600); do
+        case $(state "$1") in
+        PENDING)
+            sleep "$pause"    # or slurmd takes the start for that of the job just ended
+            slurm scontrol update JobId="$1" StartTime=now 2>/dev/null || true
+            ended=0 ;;
+        COMPLETED) return ;;
+        FAILED | CANCELLED | TIMEOUT | NODE_FAIL) ended=$((ended + 1)) ;;
+        *) ended=0 ;;
+        esac
+        [ $ended -lt 20 ] || fail "job $1 of $2 ended as $(state "$1")"
+        sleep 0.2
+    done
+    fail "job $1 of $2 did not end"
+}
+
+train 2 whole "${options[@]}"
+
+# The run's own time limit, again and again.
+job=$(submit limit -- --run.time_limit=0:02 --run.time_margin_s=0)
+finish_job "$job" limit
+[ "$(restarts "$job")" -ge 3 ] || fail "the time limit was hit $(restarts "$job") times, expected 3"
+same whole limit 0
+echo "time limit: $(restarts "$job") restarts, losses as uninterrupted, bit for bit"
+
+# Slurm's signal before its time limit, to both launchers.
+for launcher in mpirun srun; do
+    rm -rf signal
+    [ $launcher = mpirun ] || pause=4
+    job=$(GALLEY_LAUNCHER=$launcher submit signal --export=ALL --)
+    wait_steps signal 20
+    slurm scancel --batch --signal=USR1 "$job"
+    finish_job "$job" signal
+    [ "$(restarts "$job")" = 1 ] || fail "$launcher: $(restarts "$job") restarts, expected 1"
+    grep -q 'asked to stop by SIGUSR1' signal.log || fail "$launcher: no word of the signal"
+    same whole signal 0
+    echo "USR1, $launcher: saved, queued again, bit for bit"
+done
+
+# Cancelled: saved, and it stays away.
+job=$(submit cancel --)
+wait_steps cancel 20
+slurm scancel "$job"
+"$here/cluster.sh" wait "$cluster" "$job" 30 | grep -q CANCELLED || fail "not cancelled"
+for _ in $(seq 100); do
+    pgrep -f run.folder=cancel >/dev/null || break
+    sleep 0.1
+done
+! pgrep -f run.folder=cancel >/dev/null || fail "processes are left"
+"$GALLEY" inspect cancel --verify >/dev/null || fail "nothing was saved"
+echo "scancel: saved, not queued again"
+[ "${1:-}" = long ] || exit 0
+
+# Slurm's own limit, in its smallest unit, and a node that loses power.
+options[0]=--train.steps=$((steps * 40))
+job=$(submit node --time=1 --signal=B:USR1@20 --)
+wait_steps node 20
+for _ in $(seq 900); do
+    [ "$(restarts "$job")" = 0 ] || break
+    sleep 0.1
+done
+[ "$(restarts "$job")" = 1 ] || fail "the time limit did not queue it again"
+echo "Slurm's time limit: saved, queued again"
+sleep 1.2
+slurm scontrol update JobId="$job" StartTime=now
+lines=$(wc -l <node/metrics.jsonl)
+wait_steps node $((lines + 20))
+"$here/cluster.sh" kill "$cluster" n2
+for _ in $(seq 900); do
+    [ "$(restarts "$job")" -lt 2 ] || break
+    sleep 0.1
+done
+[ "$(restarts "$job")" = 2 ] || fail "a node that lost power did not queue it again: $(state "$job")"
+"$GALLEY" inspect node --verify >/dev/null || fail "nothing was saved"
+slurm scancel "$job"
+echo "node without power: queued again"
