@@ -52,8 +52,9 @@ static void print_backbone(FILE *out, int at, const struct preset_content *c)
     };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         fprintf(out, "%*s\"%s\": %d,\n", at + 4, "", sizes[i].key, sizes[i].value);
-    fprintf(out, "%*s\"dropout\": %.7g,\n%*s\"max_sequence_length\": %d", at + 4, "",
-            (double)s->dropout, at + 4, "", s->positions);
+    fprintf(out, s->dropout > 0 ? "%*s\"dropout\": %.7g,\n" : "%*s\"dropout\": %.1f,\n", at + 4, "",
+            (double)s->dropout);
+    fprintf(out, "%*s\"max_sequence_length\": %d", at + 4, "", s->positions);
     print_tail(out, at, "GPT2Backbone");
 }
 

@@ -12,7 +12,8 @@ struct layer {
     const char *path, *name;
 };
 
-/* Of a decoder block, behind its own path; the block itself comes first and is named otherwise. */
+/* Of a decoder block, behind its own path; the block and those without a name of their own, which Keras
+ * numbers, are named in add_block. */
 static const struct layer block_layers[] = {
     {"/_feedforward_dropout", "feedforward_dropout"},
     {"/_feedforward_intermediate_dense", "feedforward_intermediate_dense"},
@@ -20,8 +21,6 @@ static const struct layer block_layers[] = {
     {"/_feedforward_output_dense", "feedforward_output_dense"},
     {"/_self_attention_dropout", "self_attention_dropout"},
     {"/_self_attention_layer", "self_attention"},
-    {"/_self_attention_layer/_dropout_layer", "dropout"},
-    {"/_self_attention_layer/_softmax", "softmax"},
     {"/_self_attention_layer/key_dense", "key"},
     {"/_self_attention_layer/output_dense", "attention_output"},
     {"/_self_attention_layer/query_dense", "query"},
@@ -67,23 +66,40 @@ static struct error *add_layers(struct keras_h5_writer *w, const char *prefix,
     return NULL;
 }
 
+/* "softmax", "softmax_1", ... */
+static struct error *add_numbered(struct keras_h5_writer *w, const char *parent, const char *path,
+                                  const char *name, int number)
+{
+    char numbered[64];
+    if (number == 0)
+        return keras_h5_add_layer(w, parent, path, name);
+    snprintf(numbered, sizeof numbered, "%s_%d", name, number);
+    return keras_h5_add_layer(w, parent, path, numbered);
+}
+
+static struct error *add_block(struct keras_h5_writer *w, const char *prefix, bool gpt2, int l)
+{
+    char layer[64], path[128], name[64];
+    mapping_layer_name(layer, sizeof layer, LAYOUT_KERAS, l);
+    snprintf(path, sizeof path, "%s%s", prefix, layer);
+    if (gpt2)
+        snprintf(name, sizeof name, "transformer_layer_%d", l);
+    else
+        snprintf(name, sizeof name, "%s", strrchr(layer, '/') + 1);
+    TRY(keras_h5_add_layer(w, path, "", name));
+    TRY(add_layers(w, path, block_layers));
+    TRY(add_numbered(w, path, "/_self_attention_layer/_dropout_layer", "dropout", l));
+    return add_numbered(w, path, "/_self_attention_layer/_softmax", "softmax", l);
+}
+
 /* Every layer of the model, below `prefix`. */
 static struct error *add_model(struct keras_h5_writer *w, const char *prefix,
                                const struct model_spec *spec)
 {
     const bool gpt2 = spec->family == MODEL_GPT2;
     TRY(add_layers(w, prefix, gpt2 ? backbone_layers : mini_gpt_layers));
-    for (int l = 0; l < spec->L; l++) {
-        char layer[64], path[128], name[64];
-        mapping_layer_name(layer, sizeof layer, LAYOUT_KERAS, l);
-        snprintf(path, sizeof path, "%s%s", prefix, layer);
-        if (gpt2)
-            snprintf(name, sizeof name, "transformer_layer_%d", l);
-        else
-            snprintf(name, sizeof name, "%s", strrchr(layer, '/') + 1);
-        TRY(keras_h5_add_layer(w, "", path, name));
-        TRY(add_layers(w, path, block_layers));
-    }
+    for (int l = 0; l < spec->L; l++)
+        TRY(add_block(w, prefix, gpt2, l));
     return NULL;
 }
 

@@ -21,9 +21,10 @@ struct error *preset_write_text(const char *folder, const char *name, const char
 }
 
 /* Both kinds of folder hold byte-level BPE tokenizers only. */
-static struct error *check_tokenizer(const struct tokenizer *tokenizer)
+static struct error *check_tokenizer(const struct preset_content *content)
 {
-    if (tokenizer && tokenizer_definition(tokenizer)->kind != TOKENIZER_BPE)
+    if (content->spec->family == MODEL_GPT2 && content->tokenizer &&
+        tokenizer_definition(content->tokenizer)->kind != TOKENIZER_BPE)
         return error_new(ERROR_USAGE, "a GPT-2 with a WordPiece tokenizer fits neither a KerasHub "
                          "preset nor a Hugging Face folder; write its weights as a .weights.h5 file");
     return NULL;
@@ -34,10 +35,10 @@ struct error *preset_write(const char *path, enum preset_kind kind,
 {
     switch (kind) {
     case PRESET_KERAS:
-        TRY(check_tokenizer(content->tokenizer));
+        TRY(check_tokenizer(content));
         return keras_preset_write(path, content);
     case PRESET_HUGGING_FACE:
-        TRY(check_tokenizer(content->tokenizer));
+        TRY(check_tokenizer(content));
         return hugging_face_write(path, content);
     case PRESET_KERAS_WEIGHTS:
         return keras_weights_write(path, content);
