@@ -84,7 +84,7 @@ struct config {
         int64_t steps;            /* 0: as epochs say; else the run ends after so many steps */
         int64_t global_batch;
         int64_t micro_batch;      /* 0: global_batch / ranks */
-        char *precision;          /* fp32, bf16 */
+        char *precision;          /* fp32, bf16, fp16 */
         int64_t log_every_steps;
         int64_t check_every_steps;    /* compare the parameters of all ranks; 0: never */
     } train;
@@ -119,7 +119,8 @@ struct config {
         char *on_error;           /* stop, continue */
     } checkpoint;
     struct {
-        char *kind;               /* auto, cpu */
+        char *kind;               /* auto, cpu, cuda */
+        bool graphs;              /* a step is queued on a GPU as one graph */
         int64_t threads;          /* compute threads a rank; 0: its share of the cores */
     } device;
     struct {                      /* seconds; comm/comm.h */

@@ -103,8 +103,9 @@ const struct config_key config_keys[] = {
         "samples of one optimizer step, over all ranks"),
     INT("train.micro_batch", train.micro_batch, "0", 0, 1 << 24,
         "samples of one forward pass of a rank; 0: its whole share of the global batch"),
-    CHOICE("train.precision", train.precision, "fp32", "fp32|bf16",
-           "bf16: operands of matrix products in bfloat16; sums and master weights stay fp32"),
+    CHOICE("train.precision", train.precision, "fp32", "fp32|bf16|fp16",
+           "bf16, fp16: operands of matrix products; sums and master weights stay fp32. fp16 scales "
+           "the loss by what the gradients bear, and is for GPUs alone"),
     INT("train.log_every_steps", train.log_every_steps, "10", 1, 1e9, "a line and a metrics row"),
     INT("train.check_every_steps", train.check_every_steps, "100", 0, 1e9,
         "compare the parameters of all ranks; 0: never"),
@@ -153,7 +154,10 @@ const struct config_key config_keys[] = {
     CHOICE("checkpoint.on_error", checkpoint.on_error, "stop", "stop|continue",
            "when one cannot be written: end the run, or tell and try again with the next"),
 
-    CHOICE("device.kind", device.kind, "auto", "auto|cpu", "where to compute"),
+    CHOICE("device.kind", device.kind, "auto", "auto|cpu|cuda",
+           "where to compute; auto: on GPUs where there are any"),
+    BOOL("device.graphs", device.graphs, "true",
+         "queue a step on a GPU as one graph, not kernel by kernel"),
     INT("device.threads", device.threads, "0", 0, 4096,
         "compute threads of a rank; 0: its share of the node's cores"),
 

@@ -26,6 +26,7 @@ struct backend {
     MUST_USE struct error *(*synchronize)(void *self);
 
     bool runs_behind;
+    bool memory_is_host;
     /* Events are the back-end's own; failures are latched in the device. */
     MUST_USE struct error *(*event_create)(struct device *device, void **out,
                                            enum device_event_kind kind);

@@ -230,6 +230,11 @@ void *device_self(const struct device *device)
     return device->self;
 }
 
+bool device_memory_is_host(const struct device *device)
+{
+    return device->backend->memory_is_host;
+}
+
 bool device_runs_behind(const struct device *device)
 {
     return device->backend->runs_behind;

@@ -47,6 +47,9 @@ int device_threads(const struct device *device);
  * or device_close. */
 MUST_USE struct error *device_allocate(struct device *device, void **out, size_t bytes,
                                        const char *purpose);
+/* Whether its memory is the host's own, so that a copy on the host would be one too many. */
+bool device_memory_is_host(const struct device *device);
+
 /* Gives one allocation of either kind back before device_close. NULL is fine. */
 void device_release(struct device *device, void *memory);
 

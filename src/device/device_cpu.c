@@ -158,6 +158,7 @@ const struct backend backend_cpu = {
     .upload = cpu_copy,
     .fetch = cpu_fetch,
     .synchronize = cpu_synchronize,
+    .memory_is_host = true,
     .event_create = cpu_event_create,
     .event_destroy = free,
     .event_record = cpu_event_record,

@@ -11,6 +11,8 @@ enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F16 };
 size_t dtype_bytes(enum dtype type);
 /* "fp32", "bf16", "fp16": the words of the configuration. */
 const char *dtype_name(enum dtype type);
+/* The type of that name, which must be one. */
+enum dtype dtype_named(const char *name);
 
 /* bfloat16 is the upper half of a float32. Rounding is to nearest, ties to even; NaN stays NaN. */
 static inline float bf16_to_float(uint16_t b)

@@ -233,6 +233,14 @@ static bool scales_losses(const struct job *j)
     return j->kernels->activation == DTYPE_F16;
 }
 
+/* Whether a step's kernels are the same every time: dropout's get the number of the step from the
+ * host. */
+static bool repeats_steps(const struct job *j)
+{
+    return j->config->device.graphs && device_has_graphs(j->device) &&
+           model_spec(j->model)->dropout <= 0;
+}
+
 static struct error *open_device(struct job *j)
 {
     const struct config *c = j->config;
@@ -253,8 +261,7 @@ static struct error *make_model(struct job *j)
             return error_context(e, "%s holds another model than the configuration",
                                  checkpoint_path(j->file));
     }
-    const enum dtype type = strcmp(c->train.precision, "bf16") ? DTYPE_F32 : DTYPE_BF16;
-    TRY(kernels_for(&j->kernels, j->device, type));
+    TRY(kernels_for(&j->kernels, j->device, dtype_named(c->train.precision)));
     TRY(model_create(&j->model, j->device, j->kernels, &spec, &(struct model_options){
         .B = j->micro_batch, .T = (int)c->data.sequence_length, .training = true,
         .token_squares = !strcmp(c->optimizer.token_moment, "by_occurrence"),
@@ -505,6 +512,7 @@ struct error *job_run(struct job *job)
         .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
         .check_every_steps = j->config->train.check_every_steps,
         .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .skip_steps = scales_losses(j),
+        .graphs = repeats_steps(j),
         .stop_asked = stop_asked,
         .callbacks = j->callbacks, .callback_count = j->callback_count},
         &(struct trainer_start){.step = j->progress.step, .updates = j->progress.updates,

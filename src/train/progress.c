@@ -18,7 +18,7 @@ struct progress_bar {
     double drawn_s;                  /* when the bar was last drawn */
 
     /* Since the last row. */
-    int64_t steps, tokens;
+    int64_t steps, skipped, tokens;
     double step_s, data_wait_s, comm_wait_s;
     double smooth_step_s;            /* over the last steps, for the time left */
 };
@@ -26,6 +26,7 @@ struct progress_bar {
 static void add_step(struct progress_bar *p, const struct step_report *r)
 {
     p->steps++;
+    p->skipped += r->skipped;
     p->tokens += r->step_tokens;
     p->step_s += r->step_s;
     p->data_wait_s += r->data_wait_s;
@@ -72,19 +73,32 @@ static void print_line(struct progress_bar *p, const struct step_report *r)
     fflush(p->out);
 }
 
+/* JSON knows no infinity, which the gradient of a skipped step is. */
+static const char *json_number(char text[32], double value)
+{
+    if (!isfinite(value))
+        return "null";
+    snprintf(text, 32, "%.9g", value);
+    return text;
+}
+
 static struct error *add_row(struct progress_bar *p, const struct step_report *r)
 {
-    char row[768];
+    char row[768], loss[32], perplexity[32], norm[32], scale[96] = "";
     const double steps = (double)p->steps;
+    if (r->loss_scale != 1)
+        snprintf(scale, sizeof scale, ", \"loss_scale\": %.9g, \"skipped_steps\": %lld",
+                 r->loss_scale, (long long)p->skipped);
     snprintf(row, sizeof row,
-             "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %.9g, \"perplexity\": %.9g, "
-             "\"accuracy\": %.9g, \"learning_rate\": %.9g, \"grad_norm\": %.9g, "
+             "{\"step\": %lld, \"epoch\": %.6g, \"loss\": %s, \"perplexity\": %s, "
+             "\"accuracy\": %.9g, \"learning_rate\": %.9g, \"grad_norm\": %s, "
              "\"samples\": %lld, \"tokens\": %lld, \"tokens_per_s\": %.6g, \"step_ms\": %.6g, "
-             "\"data_wait_ms\": %.6g, \"comm_wait_ms\": %.6g}",
-             (long long)r->step, report_epochs(r), r->loss, r->perplexity, r->accuracy,
-             r->learning_rate, r->grad_norm, (long long)r->samples, (long long)r->tokens,
+             "\"data_wait_ms\": %.6g, \"comm_wait_ms\": %.6g%s}",
+             (long long)r->step, report_epochs(r), json_number(loss, r->loss),
+             json_number(perplexity, r->perplexity), r->accuracy, r->learning_rate,
+             json_number(norm, r->grad_norm), (long long)r->samples, (long long)r->tokens,
              (double)p->tokens / p->step_s, 1e3 * p->step_s / steps,
-             1e3 * p->data_wait_s / steps, 1e3 * p->comm_wait_s / steps);
+             1e3 * p->data_wait_s / steps, 1e3 * p->comm_wait_s / steps, scale);
     return run_folder_add_metrics(p->folder, row);
 }
 
@@ -95,7 +109,7 @@ static struct error *progress_run(void *self, const struct step_report *report)
     if (report->step % p->log_every_steps == 0 || (report->last && !report->stopped)) {
         print_line(p, report);
         TRY(add_row(p, report));
-        p->steps = p->tokens = 0;
+        p->steps = p->skipped = p->tokens = 0;
         p->step_s = p->data_wait_s = p->comm_wait_s = 0;
     }
     if (p->terminal && !report->last && clock_now_s() - p->drawn_s > 0.1)

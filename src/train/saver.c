@@ -23,6 +23,7 @@ struct saver {
     const char *run_folder;
     int keep;
     struct checkpoint job;        /* its history is ours */
+    const struct snapshot *snapshot;
     double stall_s;
     pthread_t thread;
     pthread_mutex_t lock;         /* of what follows */
@@ -38,6 +39,8 @@ static struct error *write_and_prune(const struct saver *s, double *write_s)
     const struct checkpoint *c = &s->job;
     const double start_s = clock_now_s();
     size_t bytes;
+    if (s->snapshot)
+        TRY(snapshot_fetch(s->snapshot));
     TRY(checkpoint_write(s->run_folder, c, &bytes));
     *write_s = clock_now_s() - start_s;
     const double megabytes = 1e-6 * (double)bytes;
@@ -106,7 +109,8 @@ void saver_destroy(struct saver *saver)
     free(saver);
 }
 
-struct error *saver_begin(struct saver *saver, const struct checkpoint *checkpoint, double stall_s)
+struct error *saver_begin(struct saver *saver, const struct checkpoint *checkpoint,
+                         const struct snapshot *snapshot, double stall_s)
 {
     const size_t bytes = (size_t)checkpoint->history_rows * sizeof *checkpoint->history;
     struct history_row *history = malloc(bytes + 1);
@@ -122,6 +126,7 @@ struct error *saver_begin(struct saver *saver, const struct checkpoint *checkpoi
     free((void *)saver->job.history);
     saver->job = *checkpoint;
     saver->job.history = history;
+    saver->snapshot = snapshot;
     saver->stall_s = stall_s;
     saver->state = WRITING;
     pthread_cond_broadcast(&saver->change);

@@ -48,7 +48,7 @@ static struct error *begin_save(const struct saving_options *o, const struct ste
         },
         .history = o->history->rows,
         .history_rows = o->history->count,
-    }, stall_s);
+    }, o->snapshot, stall_s);
 }
 
 /* Runs after every step, so that a failed write is heard of soon. */

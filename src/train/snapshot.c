@@ -3,6 +3,27 @@
 
 #include <stdlib.h>
 
+enum { BUFFERS = 3 };    /* weights, m, v */
+
+static struct error *allocate(struct snapshot *s)
+{
+    void *memory;
+    const size_t buffers = s->optimizer ? BUFFERS : 1;
+    TRY(device_allocate_host(s->device, &memory, buffers * s->bytes + sizeof *s->state,
+                             "the snapshot for checkpoints"));
+    s->weights = memory;
+    if (!s->optimizer)
+        return NULL;
+    s->m = s->weights + s->bytes / sizeof(float);
+    s->v = s->m + s->bytes / sizeof(float);
+    s->state = (void *)((char *)memory + buffers * s->bytes);
+    if (device_memory_is_host(s->device))
+        return NULL;
+    TRY(device_allocate(s->device, &memory, buffers * s->bytes, "a snapshot on the device"));
+    s->held = memory;
+    return NULL;
+}
+
 struct error *snapshot_create(struct snapshot **out, struct device *device, struct model *model,
                               struct optimizer *optimizer)
 {
@@ -14,19 +35,10 @@ struct error *snapshot_create(struct snapshot **out, struct device *device, stru
     s->optimizer = optimizer;
     s->bytes = (size_t)model_parameters(model)->flat_count * sizeof(float);
 
-    void *memory;
-    const size_t buffers = optimizer ? 3 : 1;
-    struct error *e = device_allocate_host(device, &memory, buffers * s->bytes + sizeof *s->state,
-                                           "the snapshot for checkpoints");
+    struct error *e = allocate(s);
     if (e) {
-        free(s);
+        snapshot_destroy(s);
         return e;
-    }
-    s->weights = memory;
-    if (optimizer) {
-        s->m = s->weights + s->bytes / sizeof(float);
-        s->v = s->m + s->bytes / sizeof(float);
-        s->state = (void *)((char *)memory + buffers * s->bytes);
     }
     *out = s;
     return NULL;
@@ -37,19 +49,31 @@ void snapshot_destroy(struct snapshot *snapshot)
     if (!snapshot)
         return;
     device_release(snapshot->device, snapshot->weights);
+    device_release(snapshot->device, snapshot->held);
     free(snapshot);
 }
 
 struct error *snapshot_take(struct snapshot *snapshot)
 {
     const struct snapshot *s = snapshot;
-    device_copy_out(s->device, s->weights, model_weights(s->model), s->bytes);
-    if (s->optimizer) {
-        device_copy_out(s->device, s->m, optimizer_m(s->optimizer), s->bytes);
-        device_copy_out(s->device, s->v, optimizer_v(s->optimizer), s->bytes);
-        device_copy_out(s->device, s->state, optimizer_state(s->optimizer), sizeof *s->state);
-    }
+    const size_t n = s->bytes / sizeof(float);
+    float *to = s->held ? s->held : s->weights;
+    device_copy(s->device, to, model_weights(s->model), s->bytes);
+    device_copy(s->device, to + n, optimizer_m(s->optimizer), s->bytes);
+    device_copy(s->device, to + 2 * n, optimizer_v(s->optimizer), s->bytes);
+    device_copy_out(s->device, s->state, optimizer_state(s->optimizer), sizeof *s->state);
     return device_synchronize(s->device);
+}
+
+/* In slices, so that copies of the training that run meanwhile wait for one slice at most. */
+struct error *snapshot_fetch(const struct snapshot *snapshot)
+{
+    const struct snapshot *s = snapshot;
+    const size_t slice = (size_t)16 << 20, all = s->held ? BUFFERS * s->bytes : 0;
+    for (size_t at = 0; at < all; at += slice)
+        TRY(device_fetch(s->device, (char *)s->weights + at, (const char *)s->held + at,
+                         all - at < slice ? all - at : slice));
+    return NULL;
 }
 
 struct error *snapshot_restore(struct snapshot *snapshot)

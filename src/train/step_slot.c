@@ -86,6 +86,7 @@ void step_slot_close(struct step_slot *slot)
 {
     if (!slot->device)
         return;
+    device_graph_destroy(slot->graph);
     device_event_destroy(slot->uploaded);
     device_event_destroy(slot->begin);
     device_event_destroy(slot->end);

@@ -34,6 +34,8 @@ struct step_slot {
     struct device_event *begin, *end;            /* of the step */
     struct device_event *computed, *summed;      /* in between: the wait for other ranks */
 
+    struct device_graph *graph;    /* the step as the trainer queued it; NULL: not made yet */
+
     struct batch *places, *host_places;    /* where the arrays of each micro-batch go */
     void *host, *memory;
     size_t plain_bytes, all_bytes;    /* without and with the arrays of packed texts */

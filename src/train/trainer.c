@@ -28,6 +28,7 @@ struct trainer {
     int64_t samples, tokens;
     int64_t last_step;
     bool stopped;
+    bool warm;                       /* a full step was queued kernel by kernel */
     struct step_slot slots[SLOTS];   /* step s, counted from 0, in s % SLOTS */
     uint64_t *checksum, *checksum_on_host;    /* for the comparison of ranks */
 };
@@ -112,6 +113,33 @@ static struct error *run_step(struct trainer *t, struct step_slot *slot)
     return NULL;
 }
 
+/* The last step of an epoch may be short, on some ranks: so none of them queues it as a graph. */
+static bool is_full(const struct trainer *t, int64_t step)
+{
+    return (step + 1) % t->parts.steps_per_epoch != 0;
+}
+
+/* As run_step, for a full step, in one call once the slot has its graph. Slots differ in their memory, so
+ * each has its own. */
+static struct error *run_graph(struct trainer *t, struct step_slot *slot)
+{
+    if (slot->live != slot->micro_batches)
+        BUG("a full step has %d of %d micro-batches", slot->live, slot->micro_batches);
+    if (!slot->graph) {
+        device_graph_begin(t->parts.device);
+        struct error *e = run_step(t, slot);
+        struct error *end = device_graph_end(t->parts.device, &slot->graph);    /* in any case */
+        if (e)
+            error_destroy(end);
+        else
+            e = end;
+        if (e)
+            return error_context(e, "making a graph of a step; device.graphs=false does without");
+    }
+    device_graph_launch(slot->graph);
+    return NULL;
+}
+
 /* Whether a step that is still under way updates the weights is not known: so a rate for each case. A
  * skipped step is none for the schedule, as in Keras. */
 static struct update_rates step_rates(const struct trainer *t)
@@ -131,7 +159,9 @@ static struct error *queue_step(struct trainer *t)
     comm_begin_step(p->comm, t->queued + 1);
     device_event_record(slot->begin, STREAM_COMPUTE);
     TRY(step_slot_fill(slot, p->stream, &rates, p->stop_asked && p->stop_asked()));
-    TRY(run_step(t, slot));
+    const bool full = is_full(t, t->queued);
+    TRY(t->parts.graphs && full && t->warm ? run_graph(t, slot) : run_step(t, slot));
+    t->warm |= full;
     device_event_record(slot->end, STREAM_COMPUTE);
     t->queued++;
     return device_check(p->device);

@@ -40,6 +40,8 @@ struct trainer_parts {
                                         * the device runs behind. The same on all ranks */
     bool skip_steps;                   /* a gradient that is not finite skips its step, as loss scaling
                                         * needs; else it ends the run */
+    bool graphs;                       /* the device has them, and steps differ in nothing but their
+                                        * slot's data: they are queued as graphs */
     bool (*stop_asked)(void);          /* whether this rank was asked to stop; NULL: never */
     const struct callback *callbacks;
     int callback_count;

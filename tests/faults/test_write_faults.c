@@ -138,13 +138,13 @@ static void test_the_saver_hands_the_error_over_and_goes_on(void **state)
     const struct checkpoint second = content(*state, 2);
     assert_ok(saver_create(&saver, "faults", 1));
     fault_arm(".partial", FAULT_ENOSPC, 3, true);
-    assert_ok(saver_begin(saver, &second, 0));
+    assert_ok(saver_begin(saver, &second, NULL, 0));
     assert_fails(saver_wait(saver), "No space left on device");
     fault_arm("", FAULT_NONE, 0, false);
     assert_ok(checkpoint_verify(first_path));
     assert_true(saver_last_write_s(saver) <= 0);
 
-    assert_ok(saver_begin(saver, &second, 0));
+    assert_ok(saver_begin(saver, &second, NULL, 0));
     assert_ok(saver_wait(saver));
     assert_ok(saver_check(saver));
     assert_true(saver_last_write_s(saver) > 0);
