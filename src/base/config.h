@@ -122,6 +122,7 @@ struct config {
         char *kind;               /* auto, cpu, cuda */
         bool graphs;              /* a step is queued on a GPU as one graph */
         int64_t threads;          /* compute threads a rank; 0: its share of the cores */
+        bool tf32, tune;          /* of a GPU's matrix products */
     } device;
     struct {                      /* seconds; comm/comm.h */
         int64_t answer, init, step, validation, save;

@@ -247,7 +247,8 @@ static struct error *open_device(struct job *j)
     j->resident_before = memory_resident_bytes();
     return device_open(&j->device, &(struct device_options){
         .kind = c->device.kind, .threads = (int)c->device.threads,
-        .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm)});
+        .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm),
+        .tf32 = c->device.tf32, .tune = c->device.tune});
 }
 
 static struct error *make_model(struct job *j)
