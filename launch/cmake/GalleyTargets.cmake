@@ -10,7 +10,8 @@ target_compile_options(galley_warnings INTERFACE
 add_library(galley_sanitize INTERFACE)
 if(GALLEY_SANITIZE)
     target_compile_options(galley_sanitize INTERFACE
-        -fsanitize=${GALLEY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined -g)
+        $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-fsanitize=${GALLEY_SANITIZE} -fno-omit-frame-pointer
+        -fno-sanitize-recover=undefined> -g)
     target_link_options(galley_sanitize INTERFACE -fsanitize=${GALLEY_SANITIZE} -rdynamic)
     add_library(galley_keep_modules OBJECT ${CMAKE_SOURCE_DIR}/tests/sanitizers/keep_modules.c)
 endif()
