@@ -296,8 +296,8 @@ void begin_block(dim3 block)
     e.begun = 0;
     e.live = (int)n;
     e.at_barrier = 0;
-    e.newest_first = e.random.below(2);
-    e.begin_before_ready = e.random.below(2);
+    e.newest_first = e.random.below(8) > 0;
+    e.begin_before_ready = e.random.below(8) == 0;
 }
 
 void run_block(const launch &launch)

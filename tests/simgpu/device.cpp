@@ -153,6 +153,17 @@ void work_once(std::unique_lock<std::mutex> &hold)
     }
 }
 
+/* Opens device memory to this process while the device works. */
+void open_memory(std::unique_lock<std::mutex> &hold, bool open)
+{
+    hold.unlock();
+    if (open)
+        memory_open();
+    else
+        memory_close();
+    hold.lock();
+}
+
 void live()
 {
     static char stack[64 * 1024];    /* for signals: a kernel's own may be what overflowed */
@@ -170,18 +181,15 @@ void live()
             else
                 e.wake.wait(hold);
         }
-        hold.unlock();
-        memory_open();
-        hold.lock();
+        open_memory(hold, true);
         const clock::time_point call = e.last_call;
         do {
             work_once(hold);
             e.favours = e.queued == 0 ? 0 : std::max(e.favours - 1, 0);
             e.progress.notify_all();
         } while (is_wanted() || (e.last_call == call && e.queued > 0 && clock::now() - call >= IDLE));
-        hold.unlock();
-        memory_close();
-        hold.lock();
+        if (e.queued == 0)    /* not after every little favour: it costs a millisecond in a training step */
+            open_memory(hold, false);
     }
 }
 

@@ -34,7 +34,7 @@ struct arena {
     std::mutex lock;
     std::map<const char *, allocation> list;    /* by start */
     size_t used = 0;
-    int open = 0;
+    bool open = false;
 };
 
 arena &a = *new arena;
@@ -187,6 +187,21 @@ std::string memory_complaint(const void *start, size_t bytes, memory_kind expect
     return "";
 }
 
+namespace {
+
+void open_or_close(bool open)
+{
+    const std::lock_guard<std::mutex> hold(a.lock);
+    if (a.open == open)
+        return;
+    a.open = open;
+    for (const auto &[start, x] : a.list)
+        if (x.kind == memory_kind::device)
+            protect(x, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
+}    // namespace
+
 size_t memory_used()
 {
     const std::lock_guard<std::mutex> hold(a.lock);
@@ -195,20 +210,12 @@ size_t memory_used()
 
 void memory_open()
 {
-    const std::lock_guard<std::mutex> hold(a.lock);
-    if (a.open++ == 0)
-        for (const auto &[start, x] : a.list)
-            if (x.kind == memory_kind::device)
-                protect(x, PROT_READ | PROT_WRITE);
+    open_or_close(true);
 }
 
 void memory_close()
 {
-    const std::lock_guard<std::mutex> hold(a.lock);
-    if (--a.open == 0)
-        for (const auto &[start, x] : a.list)
-            if (x.kind == memory_kind::device)
-                protect(x, PROT_NONE);
+    open_or_close(false);
 }
 
 void memory_check_edges(const std::string &who)

@@ -35,7 +35,7 @@ std::string memory_complaint(const void *start, size_t bytes, memory_kind expect
 
 size_t memory_used();
 
-/* Opens or closes device memory to this process; calls nest. */
+/* Opens or closes device memory to this process. */
 void memory_open();
 void memory_close();
 
