@@ -24,7 +24,7 @@ enum { GREETING, HEADER, DATA, TAGS };
 /* What ranks tell one another when they meet. */
 struct greeting_of_rank {
     ncclUniqueId id;
-    int size, rank, device;
+    int size, rank, bus;
     char host[64];
 };
 
@@ -118,14 +118,14 @@ size_t nccl_type_bytes(ncclDataType_t type)
 
 /* ---- meeting ---- */
 
-communicator::communicator(int own_rank, int ranks, const ncclUniqueId &id, int device)
+communicator::communicator(int own_rank, int ranks, const ncclUniqueId &id, int bus)
     : rank(own_rank), size(ranks), number(next_number())
 {
     greeting_of_rank mine = {};
     mine.id = id;
     mine.size = size;
     mine.rank = rank;
-    mine.device = device;
+    mine.bus = bus;
     gethostname(mine.host, sizeof mine.host - 1);
     greeting = std::make_unique<exchange>(FIRST_TAG + number * TAGS + GREETING, rank, size, bytes_of(mine));
 }
@@ -152,10 +152,10 @@ void communicator::check_greetings()
             fault("ncclCommInitRankConfig: rank %d takes itself for rank %d of %d, with %s unique id", r,
                   g.rank, g.size, memcmp(&g.id, &all[0].id, sizeof g.id) ? "another" : "the same");
         for (int other = 0; other < r; other++)
-            if (g.device == all[(size_t)other].device && !strcmp(g.host, all[(size_t)other].host))
+            if (g.bus == all[(size_t)other].bus && !strcmp(g.host, all[(size_t)other].host))
                 return fail(ncclInvalidUsage, "Duplicate GPU detected : rank " + std::to_string(r) +
                                                   " and rank " + std::to_string(other) +
-                                                  " both on CUDA device " + std::to_string(g.device));
+                                                  " both on CUDA device " + std::to_string(g.bus));
     }
 }
 

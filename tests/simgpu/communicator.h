@@ -37,8 +37,8 @@ size_t nccl_type_bytes(ncclDataType_t type);
 
 class communicator {
 public:
-    /* Begins to meet the others. */
-    communicator(int rank, int size, const ncclUniqueId &id, int device);
+    /* Begins to meet the others; `bus`: of this rank's GPU. */
+    communicator(int rank, int size, const ncclUniqueId &id, int bus);
 
     const int rank, size;
 

@@ -74,13 +74,24 @@ const error_text &text_of(cudaError_t error)
     return other;
 }
 
+int device_count()
+{
+    return (int)settings().devices.size();
+}
+
 cudaError_t need_device(int device)
 {
-    if (settings().devices < 0)
+    if (!settings().driver)
         return cudaErrorInsufficientDriver;
-    if (settings().devices == 0)
+    if (settings().devices.empty())
         return cudaErrorNoDevice;
-    return device >= 0 && device < settings().devices ? cudaSuccess : cudaErrorInvalidDevice;
+    return device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+/* The number that all processes have for it, from 1. */
+int bus_of(int device)
+{
+    return settings().devices[(size_t)device] + 1;
 }
 
 }    // namespace
@@ -111,7 +122,7 @@ extern "C" {
 
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = settings().devices < 0 ? 0 : CUDART_VERSION;
+    *version = settings().driver ? CUDART_VERSION : 0;
     return leave((cudaError_t)enter_call(__func__));
 }
 
@@ -128,7 +139,7 @@ cudaError_t cudaGetDeviceCount(int *count)
         return leave((cudaError_t)injected);
     const cudaError_t status = need_device(0);
     if (status == cudaSuccess)
-        *count = settings().devices;
+        *count = device_count();
     return leave(status);
 }
 
@@ -169,34 +180,37 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
     properties->sharedMemPerBlock = 48 * 1024;
     properties->sharedMemPerBlockOptin = 163 * 1024;
     properties->sharedMemPerMultiprocessor = 164 * 1024;
-    properties->pciBusID = device + 1;
-    memset(properties->uuid.bytes, device + 1, sizeof properties->uuid.bytes);
+    properties->pciBusID = bus_of(device);
+    memset(properties->uuid.bytes, bus_of(device), sizeof properties->uuid.bytes);
     return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device)
 {
-    const cudaError_t status = enter(__func__);
+    cudaError_t status = enter(__func__);
+    if (status == cudaSuccess)
+        status = need_device(device);
     if (status != cudaSuccess)
-        return status;
+        return leave(status);
     switch (attribute) {
     case cudaDevAttrComputeCapabilityMajor: *value = 8; break;
     case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
     case cudaDevAttrMultiProcessorCount: *value = 3; break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 163 * 1024; break;
-    case cudaDevAttrPciBusId: *value = device + 1; break;
+    case cudaDevAttrPciBusId: *value = bus_of(device); break;
     default: return leave(cudaErrorInvalidValue);
     }
-    return leave(need_device(device));
+    return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device)
 {
-    const cudaError_t status = enter(__func__);
-    if (status != cudaSuccess)
-        return status;
-    snprintf(id, (size_t)bytes, "0000:%02X:00.0", device + 1);
-    return leave(need_device(device));
+    cudaError_t status = enter(__func__);
+    if (status == cudaSuccess)
+        status = need_device(device);
+    if (status == cudaSuccess)
+        snprintf(id, (size_t)bytes, "0000:%02X:00.0", bus_of(device));
+    return leave(status);
 }
 
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total)

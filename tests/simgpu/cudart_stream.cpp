@@ -37,7 +37,7 @@ cudaError_t enter_event(const char *call, cudaEvent_t event, task_ref *recorded)
             event->capture->broken = true;
         return leave(cudaErrorCapturedEvent);
     }
-    *recorded = event->recorded;
+    *recorded = event_wait_is_ignored(event) ? nullptr : event->recorded;
     return leave(capture_forbids(nullptr));
 }
 

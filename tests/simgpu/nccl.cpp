@@ -137,15 +137,16 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int ranks, ncclUniqueId id
     const ncclConfig_t defaults = NCCL_CONFIG_INITIALIZER;
     if (config->magic != defaults.magic || config->size != defaults.size)
         fault("%s: a configuration that does not begin as NCCL_CONFIG_INITIALIZER", __func__);
-    int world_rank, world_size, device;
+    int world_rank, world_size, device, bus;
     exchange_world(&world_rank, &world_size);
     if (ranks != world_size || rank != world_rank)
         fault("%s: rank %d of %d, where MPI's world has rank %d of %d", __func__, rank, ranks, world_rank,
               world_size);
-    if (cudaGetDevice(&device) != cudaSuccess)
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&bus, cudaDevAttrPciBusId, device) != cudaSuccess)
         return ncclUnhandledCudaError;
 
-    *comm = new ncclComm{std::make_shared<communicator>(rank, ranks, id, device), config->blocking != 0, 0, {}};
+    *comm = new ncclComm{std::make_shared<communicator>(rank, ranks, id, bus), config->blocking != 0, 0, {}};
     if (!(*comm)->blocking)
         return ncclInProgress;
     while (!(*comm)->shared->has_met())

@@ -20,6 +20,6 @@ fails() {
 }
 fails counts 'collective 1 differs between ranks: rank 0 has ncclAllReduce of 1000 .* rank 1 has ncclAllReduce of 500'
 fails order 'differs between ranks: .* at byte 2000 of .* at byte 0 of\|differs between ranks: .* at byte 0 of .* at byte 2000 of'
-fails duplicate 'Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 0'
+fails duplicate 'Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1'
 ranks 1 progress >progress.log 2>&1 && { echo "calls in progress are not refused"; exit 1; }
 grep -q "last call is still in progress" progress.log

@@ -43,14 +43,35 @@ void read_failure(settings_of_process &s)
         s.fail_number = 0;
 }
 
+void read_devices(settings_of_process &s)
+{
+    const char *const devices = getenv("SIMGPU_DEVICES"), *const visible = getenv("CUDA_VISIBLE_DEVICES");
+    s.driver = !devices || strcmp(devices, "none");
+    const int count = s.driver ? (int)number("SIMGPU_DEVICES", 8) : 0;
+    if (!visible) {
+        for (int i = 0; i < count; i++)
+            s.devices.push_back(i);
+        return;
+    }
+    /* The first number that is no device hides those behind it. */
+    for (const char *at = visible; *at;) {
+        char *end;
+        const long i = strtol(at, &end, 10);
+        if (end == at || i < 0 || i >= count)
+            return;
+        s.devices.push_back((int)i);
+        at = *end == ',' ? end + 1 : end;
+    }
+}
+
 settings_of_process read_settings()
 {
     settings_of_process s = {};
     s.rank = (int)number("OMPI_COMM_WORLD_RANK", -1);
     s.seed = (uint64_t)number("SIMGPU_SEED", 1) * 1000003u + (uint64_t)(s.rank + 1);
-    const char *const devices = getenv("SIMGPU_DEVICES");
-    s.devices = devices && !strcmp(devices, "none") ? -1 : (int)number("SIMGPU_DEVICES", 8);
+    read_devices(s);
     s.memory_bytes = (size_t)number("SIMGPU_MEMORY", 8LL << 30);
+    s.ignored_event = (long)number("SIMGPU_IGNORE", 0);
     const char *const calls = getenv("SIMGPU_CALLS");
     s.calls_file = calls ? calls : "";
     read_failure(s);

@@ -6,7 +6,13 @@
  *   SIMGPU_MEMORY    bytes of memory of a GPU (default 8 GiB)
  *   SIMGPU_FAIL      "NAME:N:ERROR" lets the N-th call of NAME (from 1) return the number ERROR;
  *                    "@R" behind it: on rank R alone. calls.h says which names there are.
+ *   SIMGPU_IGNORE    the number of an event, from 1 as they are made: nobody waits for it, streams run
+ *                    on and the host is told that it has happened. What is then still right did not
+ *                    need the event.
  *   SIMGPU_CALLS     a file to which every process appends "NAME COUNT" for each call it made
+ *                    and "event N" for each event that was waited for
+ *
+ * CUDA_VISIBLE_DEVICES means what it means to the real runtime, with ordinals.
  */
 #ifndef SIMGPU_SETTINGS_H
 #define SIMGPU_SETTINGS_H
@@ -14,16 +20,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace simgpu {
 
 struct settings_of_process {
     uint64_t seed;
-    int devices;    /* -1: no driver */
+    bool driver;
+    std::vector<int> devices;    /* the visible ones, by the number that all processes have for them */
     size_t memory_bytes;
     std::string fail_name;
     long fail_number;    /* 0: none */
     int fail_error;
+    long ignored_event;    /* 0: none */
     std::string calls_file;
     int rank;    /* -1: not started by mpirun */
 };

@@ -1,7 +1,9 @@
 /* stream.cpp - orders work by streams and events; records it where a stream is captured. */
 #include "stream.h"
 
+#include "calls.h"
 #include "fault.h"
+#include "settings.h"
 
 #include <algorithm>
 
@@ -14,7 +16,7 @@ struct registry {
     std::set<const CUstream_st *> streams;
     std::set<const CUevent_st *> events;
     std::set<capture *> captures;
-    int made = 0;
+    int streams_made = 0, events_made = 0;
 };
 
 registry &r = *new registry;
@@ -62,7 +64,7 @@ std::unique_lock<std::mutex> stream_lock()
 
 CUstream_st *stream_create()
 {
-    CUstream_st *const stream = new CUstream_st{++r.made, nullptr, nullptr, {}};
+    CUstream_st *const stream = new CUstream_st{++r.streams_made, nullptr, nullptr, {}};
     r.streams.insert(stream);
     return stream;
 }
@@ -83,7 +85,7 @@ void stream_check(const CUstream_st *stream, const char *call)
 
 CUevent_st *event_create(bool timed)
 {
-    CUevent_st *const event = new CUevent_st{timed, false, nullptr, nullptr, {}};
+    CUevent_st *const event = new CUevent_st{++r.events_made, timed, false, nullptr, nullptr, {}};
     r.events.insert(event);
     return event;
 }
@@ -92,6 +94,12 @@ void event_destroy(CUevent_st *event)
 {
     r.events.erase(event);
     delete event;
+}
+
+bool event_wait_is_ignored(const CUevent_st *event)
+{
+    injected_failure(("event " + std::to_string(event->number)).c_str());
+    return event->number == settings().ignored_event;
 }
 
 void event_check(const CUevent_st *event, const char *call)
@@ -132,7 +140,7 @@ cudaError_t stream_record_external(CUstream_st *stream, CUevent_st *event)
 
 cudaError_t stream_wait_event(CUstream_st *stream, CUevent_st *event)
 {
-    if (!event->was_recorded)
+    if (!event->was_recorded || event_wait_is_ignored(event))
         return cudaSuccess;
     if (!event->capture) {
         if (stream->capture) {

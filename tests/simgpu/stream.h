@@ -58,6 +58,7 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
+    int number;    /* from 1, as they are made */
     bool timed;
     bool was_recorded;
     simgpu::task_ref recorded;
@@ -76,6 +77,8 @@ void stream_destroy(CUstream_st *stream);
 void stream_check(const CUstream_st *stream, const char *call);
 void event_check(const CUevent_st *event, const char *call);
 CUevent_st *event_create(bool timed);
+/* Notes that somebody waits for the event; true where the environment wants that ignored. */
+bool event_wait_is_ignored(const CUevent_st *event);
 void event_destroy(CUevent_st *event);
 
 void stream_queue(CUstream_st *stream, work work);

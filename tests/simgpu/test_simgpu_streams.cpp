@@ -276,6 +276,11 @@ void test_devices_and_memory_are_as_asked_for(void **)
         return !cudaGetDeviceCount(&count) && count == 3 && !cudaSetDevice(2) &&
                cudaSetDevice(3) == cudaErrorInvalidDevice;
     }));
+    assert_true(under({"SIMGPU_DEVICES=4", "CUDA_VISIBLE_DEVICES=2,0,9,1"}, [] {
+        int count, bus;
+        return !cudaGetDeviceCount(&count) && count == 2 &&
+               !cudaDeviceGetAttribute(&bus, cudaDevAttrPciBusId, 0) && bus == 3;
+    }));
     assert_true(under({"SIMGPU_MEMORY=1000000"}, [] {
         void *first, *second;
         return !cudaMalloc(&first, 600000) && cudaMalloc(&second, 600000) == cudaErrorMemoryAllocation &&
