@@ -81,12 +81,18 @@ struct error *buckets_create(struct buckets **out, struct comm *comm, struct dev
     return NULL;
 }
 
+void buckets_abandon(struct buckets *buckets)
+{
+    if (buckets->self)
+        buckets->collectives->close(buckets->self);
+    buckets->self = NULL;
+}
+
 void buckets_destroy(struct buckets *buckets)
 {
     if (!buckets)
         return;
-    if (buckets->self)
-        buckets->collectives->close(buckets->self);
+    buckets_abandon(buckets);
     free(buckets);
 }
 

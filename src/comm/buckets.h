@@ -49,6 +49,10 @@ MUST_USE struct error *buckets_finish(struct buckets *buckets, double *scalars, 
 /* Local. Whether sums that the device still works on came to grief; to be asked while waiting for it. */
 MUST_USE struct error *buckets_check(struct buckets *buckets);
 
+/* Local. After a failure: ends the sums under way, which may wait for ranks that never come. Before any
+ * memory of a GPU is given back, for that waits for all its work. */
+void buckets_abandon(struct buckets *buckets);
+
 /* Collective. After the last step, when the device has done it. */
 MUST_USE struct error *buckets_end(struct buckets *buckets);
 

@@ -520,6 +520,8 @@ struct error *job_run(struct job *job)
                                 .samples = j->progress.samples, .tokens = j->progress.tokens}));
     struct error *e = trainer_run(trainer);
     const bool stopped = trainer_stopped(trainer);
+    if (e)
+        buckets_abandon(j->buckets);
     trainer_destroy(trainer);
     TRY(e);
     TRY(buckets_end(j->buckets));

@@ -1,9 +1,9 @@
 # nccl.sh - collectives on 1, 2 and 3 ranks under several orders; what differs between ranks ends them all
 # with one message.
-# usage: nccl.sh PROGRAM [SEEDS]      default 6
+# usage: nccl.sh PROGRAM [SEEDS]      default 3
 set -eu
 program=$1
-seeds=${2:-6}
+seeds=${2:-3}
 ranks() { local n=$1; shift; mpirun --oversubscribe --bind-to none --timeout 60 -n "$n" "$program" "$@"; }
 
 for seed in $(seq "$seeds"); do
