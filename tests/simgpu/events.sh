@@ -23,7 +23,11 @@ for event in $events; do
             break
         fi
     done
-    echo "event $event: ${missed:+missed under order $missed}${missed:-not missed}"
-    [ -n "$missed" ] || bad=1
+    if [ -n "$missed" ]; then
+        echo "event $event: missed under order $missed"
+    else
+        echo "event $event: nobody misses it under $orders orders"
+        bad=1
+    fi
 done
 exit $bad
