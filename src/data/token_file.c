@@ -16,6 +16,7 @@ enum {
     LLMC_HEADER_BYTES = 1024,
     SAMPLES = 64,               /* of the content, for the fingerprint */
     SAMPLE_BYTES = 1 << 12,
+    PLACE_TOKENS = 1 << 10,     /* checked against the vocabulary at each of as many places */
 };
 
 struct token_file {
@@ -312,6 +313,23 @@ static struct error *open_content(struct token_file *f)
     return e;
 }
 
+/* Other people's files do not say what their largest token is, and reading all of them would take
+ * long: places all over the file tell at once where tokens are of another vocabulary, or no tokens. */
+static struct error *check_places(const struct token_file *f)
+{
+    const int64_t count = f->tokens < PLACE_TOKENS ? f->tokens : PLACE_TOKENS;
+    int32_t tokens[PLACE_TOKENS];
+    char *scratch = malloc(token_file_scratch_bytes(count));
+    if (!scratch)
+        return error_new(ERROR_MEMORY, "no memory to read %s", f->path);
+    struct error *e = NULL;
+    for (int i = 0; !e && i < SAMPLES; i++)
+        e = token_file_read(f, (int64_t)((double)(f->tokens - count) * i / (SAMPLES - 1)), count,
+                            tokens, scratch);
+    free(scratch);
+    return e;
+}
+
 struct error *token_file_open(struct token_file **out, const char *path, int64_t vocabulary_size)
 {
     struct token_file *f = calloc(1, sizeof *f);
@@ -324,6 +342,8 @@ struct error *token_file_open(struct token_file **out, const char *path, int64_t
         memcpy(f->path + strlen(path) - 4, ".bin", 4);
     struct error *e = f->path ? open_content(f)
                               : error_new(ERROR_MEMORY, "no memory to open %s", path);
+    if (!e && !f->shard)
+        e = check_places(f);
     if (e) {
         token_file_close(f);
         return e;

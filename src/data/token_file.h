@@ -25,7 +25,8 @@ struct token_file;
  * .bin and its content cannot be text. */
 MUST_USE struct error *token_file_is_one(const char *path, bool *tokens);
 
-/* Tokens must be under `vocabulary_size`. A file of no known format is taken for bare uint16. */
+/* Tokens must be under `vocabulary_size`: a shard knows its largest, of other files places all over are
+ * looked at, and the rest as it is read. A file of no known format is taken for bare uint16. */
 MUST_USE struct error *token_file_open(struct token_file **out, const char *path,
                                        int64_t vocabulary_size);
 /* NULL is fine. */
