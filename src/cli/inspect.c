@@ -1,5 +1,7 @@
-/* inspect.c - the verb `galley inspect`: what a checkpoint, run, preset or vocabulary holds. */
+/* inspect.c - the verb `galley inspect`: what a checkpoint, run, preset, vocabulary or token file holds. */
+#include "cli/inspect_data.h"
 #include "cli/verbs.h"
+#include "data/token_file.h"
 #include "presets/preset.h"
 #include "text/tokenizer_files.h"
 #include "train/checkpoint.h"
@@ -162,24 +164,30 @@ static struct error *inspect_preset(const char *path, bool verify)
     return e;
 }
 
-static struct error *inspect(const char *path, bool verify)
+static struct error *inspect(const char *path, const struct inspect_options *options)
 {
     static const char magic[] = "galley checkpoint";
     struct stat status;
     char head[sizeof magic] = "";
     if (stat(path, &status))
         return error_errno(ERROR_INPUT, "cannot find %s", path);
+    if (options->batch >= 0)
+        return inspect_batch(path, options);
     if (preset_recognize(path) != PRESET_NONE)
-        return inspect_preset(path, verify);
+        return inspect_preset(path, options->verify);
     if (tokenizer_files_in(path))
         return inspect_vocabulary(path);
     if (S_ISDIR(status.st_mode)) {
         char *newest;
         TRY(checkpoint_resolve(path, false, &newest));
-        struct error *e = inspect_checkpoint(newest, verify);
+        struct error *e = inspect_checkpoint(newest, options->verify);
         free(newest);
         return e;
     }
+    bool tokens;
+    TRY(token_file_is_one(path, &tokens));
+    if (tokens)
+        return inspect_tokens(path, options);
     FILE *file = fopen(path, "rbe");
     if (!file)
         return error_errno(ERROR_INPUT, "cannot read %s", path);
@@ -187,37 +195,58 @@ static struct error *inspect(const char *path, bool verify)
     const bool binary = memchr(head, '\0', n) || (n >= 4 && !memcmp(head, "\x89HDF", 4));
     fclose(file);
     if (!strcmp(head, magic))
-        return inspect_checkpoint(path, verify);
+        return inspect_checkpoint(path, options->verify);
     if (binary || status.st_size == 0 || status.st_size > MOST_VOCABULARY)
-        return error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary%s", path,
+        return error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary nor a file of tokens%s", path,
                          status.st_size == 0 ? ": it is empty" : "");
     return inspect_vocabulary(path);
 }
 
 static struct error *run_inspect(struct cli *cli, int argc, char **argv)
 {
-    static const struct option flags[] = {{"verify", no_argument, NULL, 'v'}, {NULL, 0, NULL, 0}};
+    static const struct option flags[] = {
+        {"verify", no_argument, NULL, 'v'},
+        {"vocabulary", required_argument, NULL, 'w'},
+        {"sample", required_argument, NULL, 's'},
+        {"sequence-length", required_argument, NULL, 'l'},
+        {"batch", required_argument, NULL, 'b'},
+        {NULL, 0, NULL, 0},
+    };
+    struct inspect_options options = {.sample = -1, .batch = -1};
     (void)cli;
-    bool verify = false;
     opterr = 0;
     for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag != 'v')
+        if (flag == 'v')
+            options.verify = true;
+        else if (flag == 'w')
+            options.vocabulary = optarg;
+        else if (flag == 's')
+            TRY(cli_parse_int(&options.sample, "--sample", optarg, 0, INT64_MAX));
+        else if (flag == 'l')
+            TRY(cli_parse_int(&options.length, "--sequence-length", optarg, 1, 1 << 24));
+        else if (flag == 'b')
+            TRY(cli_parse_int(&options.batch, "--batch", optarg, 0, INT64_MAX));
+        else
             return cli_bad_option("inspect", argc, argv);
-        verify = true;
     }
     if (argc - optind != 1)
         return error_new(ERROR_USAGE, "galley inspect takes one file or run folder");
-    return inspect(argv[optind], verify);
+    return inspect(argv[optind], &options);
 }
 
 const struct verb verb_inspect = {
     .name = "inspect",
-    .summary = "shows what a checkpoint, run, preset or vocabulary holds",
+    .summary = "shows what a checkpoint, run, preset, vocabulary or token file holds",
     .run = run_inspect,
     .help =
-        "usage: galley inspect FILE [--verify]\n\n"
+        "usage: galley inspect FILE [OPTION...]\n\n"
         "FILE is a checkpoint, a run folder (its newest checkpoint that is whole), a KerasHub preset, a\n"
-        "Hugging Face folder, a .weights.h5 file, or a vocabulary: of WordPiece, a vocab.json, or a\n"
-        "folder with vocab.json and merges.txt.\n\n"
-        "  --verify    check every byte of a checkpoint against its hashes\n",
+        "Hugging Face folder, a .weights.h5 file, a vocabulary (of WordPiece, a vocab.json, or a folder\n"
+        "with vocab.json and merges.txt), or a file of tokens: a shard, or .bin of llm.c,\n"
+        "modded-nanogpt, nanoGPT or Megatron.\n\n"
+        "  --verify             check every byte of a checkpoint or shard against its hashes\n"
+        "  --sample I           of a file of tokens: sample I, from 0\n"
+        "  --sequence-length T  tokens of a sample; default 128\n"
+        "  --vocabulary FILE    shows the sample as text, too\n"
+        "  --batch S            of a run: the samples of global batch S, from 0, and where each stands\n",
 };

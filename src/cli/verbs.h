@@ -29,8 +29,8 @@ struct verb {
     void (*more_help)(FILE *out);    /* appended to help; may be NULL */
 };
 
-extern const struct verb verb_train, verb_vocab, verb_generate, verb_evaluate, verb_inspect,
-    verb_convert, verb_corpus, verb_doctor;
+extern const struct verb verb_train, verb_vocab, verb_tokenize, verb_generate, verb_evaluate,
+    verb_inspect, verb_convert, verb_corpus, verb_doctor;
 
 /* Collective. Starts MPI for a verb that works over ranks; main() closes it. All ranks must run the same
  * program. */

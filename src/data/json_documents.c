@@ -22,6 +22,7 @@ struct json_documents {
     char *raw;
     size_t at, end, capacity;    /* what is not yet read is raw[at..end) */
     bool all_read;               /* the file has nothing more */
+    bool may_be_empty;
     bool began, in_list, list_ended;
     bool wants_comma;            /* in a list, before the next object */
     int64_t line;                /* of raw[at], from 1 */
@@ -49,7 +50,7 @@ enum json_layout json_layout_of(const char *path)
 
 struct error *json_documents_create(struct json_documents **out, struct reader *reader,
                                     const char *path, const char *field, enum json_layout layout,
-                                    size_t piece_bytes)
+                                    size_t piece_bytes, bool may_be_empty)
 {
     struct json_documents *j = calloc(1, sizeof *j);
     char *raw = malloc(piece_bytes);
@@ -60,7 +61,7 @@ struct error *json_documents_create(struct json_documents **out, struct reader *
     }
     *j = (struct json_documents){
         .reader = reader, .path = path, .field = field, .layout = layout, .raw = raw,
-        .capacity = piece_bytes, .line = 1,
+        .capacity = piece_bytes, .may_be_empty = may_be_empty, .line = 1,
     };
     *out = j;
     return NULL;
@@ -271,7 +272,7 @@ struct error *json_documents_read(struct json_documents *documents, char **text,
         if (j->layout == JSON_LINES)
             TRY(end_line(j));
     }
-    if (!*bytes && !j->objects)
+    if (!*bytes && !j->objects && !j->may_be_empty)
         return error_new(ERROR_INPUT, "%s has no object, expected objects with a field \"%s\"",
                          j->path, j->field);
     return NULL;

@@ -25,7 +25,8 @@ struct json_documents;
 /* Reads from `reader` in pieces of about `piece_bytes`; all are borrowed. */
 MUST_USE struct error *json_documents_create(struct json_documents **out, struct reader *reader,
                                              const char *path, const char *field,
-                                             enum json_layout layout, size_t piece_bytes);
+                                             enum json_layout layout, size_t piece_bytes,
+                                             bool may_be_empty);
 void json_documents_destroy(struct json_documents *documents);
 
 /*

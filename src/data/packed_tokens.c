@@ -57,8 +57,8 @@ static struct error *check_tokenizer(const struct packed_tokens *p, const struct
     if (found == expected)
         return NULL;
     return error_new(ERROR_INPUT, "%s was made with another tokenizer (%s %016" PRIx64 ") than the "
-                     "run's (%016" PRIx64 "); give that one as tokenizer.vocabulary, or tokenize "
-                     "the text anew", token_file_path(file), shard_facts(shard)->tokenizer_kind,
+                     "run's (%016" PRIx64 "); give that one, with the options it had (case, accents), "
+                     "as tokenizer.vocabulary, or tokenize the text anew", token_file_path(file), shard_facts(shard)->tokenizer_kind,
                      found, expected);
 }
 

@@ -25,6 +25,7 @@ struct reader {
     int fd;
     struct file_facts facts;
     int64_t consumed;
+    int64_t left;               /* of a plain file, to be read; INT64_MAX: all there is */
 
     /* Only for packed files. */
     struct error *(*unpack)(struct reader *, char *, size_t, size_t *);
@@ -55,10 +56,14 @@ static struct error *read_some(struct reader *r, char *buffer, size_t capacity, 
 static struct error *read_plain(struct reader *r, char *buffer, size_t capacity, size_t *got)
 {
     size_t done = 0, n = 1;
+    if ((int64_t)capacity > r->left)
+        capacity = (size_t)r->left;
     while (done < capacity && n) {
         TRY(read_some(r, buffer + done, capacity - done, &n));
         done += n;
     }
+    if (r->left != INT64_MAX)
+        r->left -= (int64_t)done;
     *got = done;
     return NULL;
 }
@@ -160,6 +165,8 @@ static const struct signature {
     {"BZh91AY&SY", 10, "bzip2 data", PACKING_NONE},
     {"PK\3\4", 4, "a zip archive", PACKING_NONE},
     {"\x89HDF\r\n\x1a\n", 8, "an HDF5 file", PACKING_NONE},
+    {"galley shard ", 13, "a token shard", PACKING_NONE},
+    {"galley checkpoint ", 18, "a checkpoint", PACKING_NONE},
     {"\xff\xfe", 2, "UTF-16 text", PACKING_NONE},
     {"\xfe\xff", 2, "UTF-16 text", PACKING_NONE},
 };
@@ -221,6 +228,7 @@ struct error *reader_open(struct reader **out, const char *path)
     if (!r)
         return error_new(ERROR_MEMORY, "no memory to read %s", path);
     r->fd = -1;
+    r->left = INT64_MAX;
     r->path = strdup(path);
     if (!r->path) {
         e = error_new(ERROR_MEMORY, "no memory to read %s", path);
@@ -249,6 +257,24 @@ struct error *reader_open(struct reader **out, const char *path)
 fail:
     reader_close(r);
     return e;
+}
+
+struct error *reader_open_range(struct reader **out, const char *path, int64_t from, int64_t to)
+{
+    struct reader *r;
+    TRY(reader_open(&r, path));
+    struct error *e = NULL;
+    if (r->facts.packing != PACKING_NONE)
+        e = error_new(ERROR_INPUT, "%s is packed now, and was not before", path);
+    else if (lseek(r->fd, from, SEEK_SET) < 0)
+        e = error_errno(ERROR_IO, "cannot read %s at byte %lld", path, (long long)from);
+    if (e) {
+        reader_close(r);
+        return e;
+    }
+    r->left = to - from;
+    *out = r;
+    return NULL;
 }
 
 void reader_close(struct reader *reader)

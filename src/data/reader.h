@@ -25,6 +25,9 @@ struct reader;
 
 /* The path is copied. A file that is not regular (a fifo would block) is an error. */
 MUST_USE struct error *reader_open(struct reader **out, const char *path);
+/* Only bytes [from, to) of a file that is not packed. */
+MUST_USE struct error *reader_open_range(struct reader **out, const char *path, int64_t from,
+                                         int64_t to);
 void reader_close(struct reader *reader);
 
 /* The next bytes; `*got` is less than `capacity` only at the end of the file. */

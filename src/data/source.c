@@ -17,6 +17,8 @@ struct source {
     struct inputs inputs;
     char *field;
     size_t block_bytes;
+    bool whole_files;
+    int64_t from, to;          /* of the only file; to 0: all of it */
     int64_t bytes_on_disk;     /* of all files */
     int64_t bytes_finished;    /* of the files before the current one */
 
@@ -39,6 +41,9 @@ struct error *source_open(struct source **out, const struct source_options *opti
     if (!s)
         return error_new(ERROR_MEMORY, "no memory to read the %s data", options->name);
     s->block_bytes = options->block_bytes ? options->block_bytes : 1;
+    s->whole_files = options->whole_files;
+    s->from = options->from;
+    s->to = options->to;
     s->field = strdup(options->field ? options->field : "text");
     if (!s->field) {
         e = error_new(ERROR_MEMORY, "no memory to read the %s data", options->name);
@@ -101,7 +106,7 @@ static struct error *fill(struct source *s, struct source_block *block)
     for (;;) {
         size_t got;
         TRY(reader_read(s->reader, block->text + used, want - used, &got));
-        const char *const last = memrchr(block->text + used, '\n', got);
+        const char *const last = s->whole_files ? NULL : memrchr(block->text + used, '\n', got);
         used += got;
         if (used < want) {    /* the end of the file */
             block->bytes = used;
@@ -142,13 +147,47 @@ static struct error *check(const struct source *s, const struct source_block *bl
                      found);
 }
 
+/* The first byte at or behind `at` with which a line begins; the end of the file if there is none. */
+static struct error *find_line(const char *path, int64_t at, int64_t *line)
+{
+    enum { PIECE = 1 << 16 };
+    char piece[PIECE];
+    const char *feed = NULL;
+    size_t got = PIECE;
+    *line = at ? at - 1 : 0;
+    if (!at)
+        return NULL;
+    struct reader *reader;
+    TRY(reader_open_range(&reader, path, at - 1, INT64_MAX));
+    struct error *e = NULL;
+    while (!e && !feed && got == PIECE) {
+        e = reader_read(reader, piece, PIECE, &got);
+        feed = e ? NULL : memchr(piece, '\n', got);
+        *line += e ? 0 : feed ? feed + 1 - piece : (int64_t)got;
+    }
+    reader_close(reader);
+    return e;
+}
+
+/* The file's reader: of all of it, or of the lines that begin in the range. */
+static struct error *open_reader(struct source *s, const char *path)
+{
+    int64_t first, end;
+    if (!s->to)
+        return reader_open(&s->reader, path);
+    TRY(find_line(path, s->from, &first));
+    TRY(find_line(path, s->to, &end));
+    return reader_open_range(&s->reader, path, first, end);
+}
+
 static struct error *open_file(struct source *s)
 {
     const char *const path = s->inputs.files[s->file].path;
     const enum json_layout layout = json_layout_of(path);
-    TRY(reader_open(&s->reader, path));
+    TRY(open_reader(s, path));
     if (layout != JSON_NONE)
-        TRY(json_documents_create(&s->json, s->reader, path, s->field, layout, s->block_bytes));
+        TRY(json_documents_create(&s->json, s->reader, path, s->field, layout, s->block_bytes,
+                                  s->to > 0));
     s->facts = *reader_facts(s->reader);
     s->offset = 0;
     s->line = 1;
@@ -165,9 +204,8 @@ static void close_file(struct source *s)
     s->file++;
 }
 
-struct error *source_read(struct source *source, struct source_block *block)
+static struct error *read_block(struct source *s, struct source_block *block)
 {
-    struct source *const s = source;
     block->bytes = 0;
     while (s->file < s->inputs.count) {
         if (!s->reader)
@@ -176,7 +214,7 @@ struct error *source_read(struct source *source, struct source_block *block)
                     : fill(s, block));
         if (block->bytes)
             break;
-        if (s->offset == 0)    /* of a text file; JSON has told */
+        if (s->offset == 0 && !s->to)    /* of a text file; JSON has told */
             return error_new(ERROR_INPUT, "%s %s, expected text", s->inputs.files[s->file].path,
                              s->facts.bytes ? "holds nothing when unpacked" : "is empty");
         close_file(s);
@@ -187,7 +225,7 @@ struct error *source_read(struct source *source, struct source_block *block)
     block->sequence = s->sequence++;
     block->file = s->file;
     block->offset = s->offset;
-    block->separator = s->json ? '\0' : '\n';
+    block->separator = s->json || s->whole_files ? '\0' : '\n';
     block->first_line = s->line;
     if (s->json) {
         s->line = json_documents_line(s->json);
@@ -197,6 +235,15 @@ struct error *source_read(struct source *source, struct source_block *block)
     }
     s->offset += (int64_t)block->bytes;
     return NULL;
+}
+
+struct error *source_read(struct source *source, struct source_block *block)
+{
+    struct error *e = read_block(source, block);
+    if (e && source->from)
+        return error_context(e, "in the lines from byte %lld on, counted from there",
+                             (long long)source->from);
+    return e;
 }
 
 int source_files(const struct source *source)

@@ -36,7 +36,7 @@ struct source_block {
     size_t capacity;
     int64_t sequence;      /* blocks before it, in all files */
     int file;              /* 0.. as source_path counts */
-    char separator;        /* ends each record but perhaps the last: '\n'; of JSON '\0' */
+    char separator;        /* ends each record but perhaps the last: '\n' of lines, else '\0' */
     int64_t offset;        /* of text[0] in all text that the file gives */
     int64_t first_line;    /* number of the line of the file where it begins, from 1 */
 };
@@ -47,6 +47,9 @@ struct source_options {
     const char *field;            /* of JSON objects, the one that holds the text; NULL: "text" */
     const char *name;             /* what errors call the data: "training" */
     size_t block_bytes;
+    bool whole_files;             /* a text file is one record, with all that is in it */
+    int64_t from, to;             /* of a single input that is not packed: only its records that
+                                     begin in these bytes; to 0: all */
 };
 
 /* A block holds whole records of one file, as many as fit into `block_bytes`; where one is longer than

@@ -101,12 +101,17 @@ struct error *spool_write(struct spool *spool, const void *data, size_t bytes)
 
 struct error *spool_publish(struct spool *spool)
 {
-    if (!spool->partial)
-        return NULL;
     /* Without the flush a power failure could leave the name on a file of the right size but
      * without its content. */
-    if (fdatasync(spool->fd))
+    if (spool->partial && fdatasync(spool->fd))
         return error_errno(ERROR_IO, "cannot write %s to disk", spool->partial);
+    return spool_name(spool);
+}
+
+struct error *spool_name(struct spool *spool)
+{
+    if (!spool->partial)
+        return NULL;
     if (rename(spool->partial, spool->path))
         return error_errno(ERROR_IO, "cannot rename %s to %s", spool->partial, spool->path);
     free(spool->partial);

@@ -26,6 +26,8 @@ MUST_USE struct error *spool_create(struct spool *out, const char *folder, const
 MUST_USE struct error *spool_write(struct spool *spool, const void *data, size_t bytes);
 /* Done writing: flushes a named one to disk and gives it its name. */
 MUST_USE struct error *spool_publish(struct spool *spool);
+/* The same without the flush: whole after a kill, but perhaps not after a failure of power. */
+MUST_USE struct error *spool_name(struct spool *spool);
 /* The descriptor of a published or unnamed one, now the caller's; the spool is empty then. */
 int spool_take(struct spool *spool);
 /* Drops what is not taken; a file not published is removed. Fine on a zeroed spool with fd -1. */

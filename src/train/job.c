@@ -4,10 +4,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/stop.h"
-#include "data/corpus.h"
 #include "train/checkpoint.h"
 #include "train/progress.h"
 #include "train/resume.h"
+#include "train/run_data.h"
 #include "train/run_folder.h"
 #include "train/run_tokenizer.h"
 #include "train/sampling.h"
@@ -112,34 +112,11 @@ static struct error *share_progress(struct job *j)
 
 /* ---- the data ---- */
 
-static struct error *open_corpus(struct job *j, struct corpus **out, const char *name,
-                                 const struct config_list *inputs)
-{
-    const struct config *c = j->config;
-    const bool training = inputs == &c->data.train;
-    char cache[4400];
-    snprintf(cache, sizeof cache, "%s/cache", j->config->run.folder);
-    return corpus_open(out, &(struct corpus_options){
-        .kind = !strcmp(c->data.kind, "auto")  ? CORPUS_AUTO
-              : !strcmp(c->data.kind, "lines") ? CORPUS_LINES : CORPUS_TOKENS,
-        .data = {
-            .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
-            .field = c->data.field, .min_bytes = c->data.min_bytes, .cache_folder = cache,
-            .cache_read_only = !j->is_rank_0, .name = name, .show_progress = j->is_rank_0,
-        },
-        .weights = (const char *const *)c->data.weights.items,
-        .weight_count = training ? c->data.weights.count : 0,
-        .tokenizer = j->tokenizer, .T = (int)c->data.sequence_length,
-        .vocabulary_size = c->model.vocabulary_size, .mask_documents = c->data.mask_documents,
-        .restart_positions = c->data.restart_positions, .seed = (uint64_t)c->run.seed,
-        .shuffle = training && c->data.shuffle});
-}
-
 static struct error *open_corpora(struct job *j)
 {
-    TRY(open_corpus(j, &j->train, "training", &j->config->data.train));
+    TRY(run_data_open(&j->train, j->config, false, j->tokenizer, !j->is_rank_0));
     if (has_validation(j))
-        TRY(open_corpus(j, &j->validation, "validation", &j->config->data.validation));
+        TRY(run_data_open(&j->validation, j->config, true, j->tokenizer, !j->is_rank_0));
     return NULL;
 }
 
