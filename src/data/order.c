@@ -62,40 +62,21 @@ static uint64_t permute(uint64_t key, uint64_t n, uint64_t x)
     return x;
 }
 
-/* The inverse: what it sends to x. */
-static uint64_t permute_back(uint64_t key, uint64_t n, uint64_t x)
-{
-    for (int round = rounds_for(n) - 1; round >= 0; round--)
-        x = swap(key, round, n, x);
-    return x;
-}
-
 /*
- * Blocks of S samples, the last perhaps short, in windows of ORDER_WINDOW blocks. The short one stands
- * last in whichever window it comes to, and the windows behind that one begin as many positions earlier
- * as it is short.
+ * Blocks of S samples in windows of ORDER_WINDOW blocks; what is left over at the end, less than a
+ * window of blocks and less than a block of samples, belongs to the last window.
  */
 static uint64_t permute_blocks(uint64_t key, uint64_t samples, uint64_t S, uint64_t p)
 {
-    const uint64_t blocks = (samples + S - 1) / S, window = ORDER_WINDOW * S;
-    const uint64_t missing = blocks * S - samples;
-    const uint64_t short_at = permute_back(key, blocks, blocks - 1);
-    const uint64_t short_window = short_at / ORDER_WINDOW;
+    const uint64_t blocks = samples / S, window = ORDER_WINDOW * S;    /* whole blocks */
+    const uint64_t windows = samples / window > 1 ? samples / window : 1;
+    const uint64_t w = p / window < windows ? p / window : windows - 1;
+    const uint64_t start = w * window;
+    const uint64_t count = w == windows - 1 ? samples - start : window;
 
-    uint64_t w = p / window;
-    if (w >= short_window && p + missing >= (short_window + 1) * window)
-        w = (p + missing) / window;
-    const uint64_t start = w * window - (w > short_window ? missing : 0);
-    const uint64_t first = w * ORDER_WINDOW;
-    const uint64_t last = blocks - first < ORDER_WINDOW ? blocks - 1 : first + ORDER_WINDOW - 1;
-    const uint64_t count = (last - first + 1) * S - (w == short_window ? missing : 0);
-
-    const uint64_t window_key = mix(key ^ mix(w + GOLDEN));
-    const uint64_t i = permute(window_key, count, p - start);
-    uint64_t place = first + i / S;
-    if (w == short_window)
-        place = place == last ? short_at : place == short_at ? last : place;
-    return permute(key, blocks, place) * S + i % S;
+    const uint64_t i = permute(mix(key ^ mix(w + GOLDEN)), count, p - start);
+    const uint64_t place = w * ORDER_WINDOW + i / S;
+    return (place < blocks ? permute(key, blocks, place) : place) * S + i % S;
 }
 
 int64_t order_sample(const struct order *order, int64_t epoch, int64_t position)

@@ -6,9 +6,10 @@
  *
  * Where samples are best read in blocks that stand together (block > 1), the order is shuffled in two
  * stages: the blocks of all samples, and then the samples of ORDER_WINDOW blocks in a row of that
- * order among each other. So at any time reading touches ORDER_WINDOW blocks, and each of them whole
- * before it is left; and a sample's neighbours come from all over the data: of two in a row one pair
- * in ORDER_WINDOW is of the same block.
+ * order among each other (of the last window, which has what is left over, up to twice as many). So at
+ * any time reading touches that many blocks, and each of them whole before it is left; and a sample's
+ * neighbours come from all over the data: of two in a row one pair in ORDER_WINDOW is of the same
+ * block.
  */
 #ifndef GALLEY_DATA_ORDER_H
 #define GALLEY_DATA_ORDER_H

@@ -30,10 +30,9 @@ static void test_every_epoch_has_every_sample_once_in_blocks_too(void **state)
     for (int64_t samples = 1; samples < 400; samples++)
         for (int64_t block = 2; block < 40; block += 3)
             assert_bijection(samples, block, 3, samples % 5);
-    for (int64_t samples = 1020; samples < 1540; samples += 29)    /* one, two and three windows */
+    for (int64_t samples = 1020; samples < 1540; samples += 7)    /* one, two and three windows */
         for (int64_t block = 2; block < 7; block++)
-            for (int64_t epoch = 0; epoch < 6; epoch++)           /* the short block in each of them */
-                assert_bijection(samples, block, 4, epoch);
+            assert_bijection(samples, block, 4, samples % 7);
     assert_bijection(1000003, 128, 5, 1);
     assert_bijection(1 << 20, 1024, 6, 2);
 }
@@ -42,17 +41,18 @@ static void test_every_epoch_has_every_sample_once_in_blocks_too(void **state)
 static void test_a_window_of_blocks_is_read_at_a_time(void **state)
 {
     (void)state;
-    enum { BLOCK = 16, BLOCKS = 5 * ORDER_WINDOW, SAMPLES = BLOCK * BLOCKS };
+    enum { BLOCK = 16, BLOCKS = 5 * ORDER_WINDOW, SAMPLES = BLOCK * BLOCKS + 3 };
     const struct order order = {.seed = 8, .samples = SAMPLES, .block = BLOCK, .shuffle = true};
-    int *const left = calloc(BLOCKS, sizeof *left);
+    int *const left = calloc(BLOCKS + 1, sizeof *left);
     int open = 0;
     for (int64_t p = 0; p < SAMPLES; p++) {
         int *const of_block = &left[order_sample(&order, 0, p) / BLOCK];
         open += *of_block == 0;
         (*of_block)++;
         open -= *of_block == BLOCK;
-        assert_true(open <= ORDER_WINDOW);
-        if ((p + 1) % (BLOCK * ORDER_WINDOW) == 0)
+        const bool last = p >= 4 * BLOCK * ORDER_WINDOW;    /* with the 3 samples left over */
+        assert_true(open <= ORDER_WINDOW + last);
+        if (!last && (p + 1) % (BLOCK * ORDER_WINDOW) == 0)
             assert_int_equal(open, 0);
     }
     free(left);
@@ -249,8 +249,8 @@ static void test_weights_become_shares(void **state)
 static void test_the_order_in_blocks_never_changes(void **state)
 {
     (void)state;
-    static const int64_t expected[] = {312329243, 464125667, 234817749, 321008306,
-                                       488772800, 921238797, 310638886, 165651515};
+    static const int64_t expected[] = {577163291, 831619043, 255647445, 413141042,
+                                       736582208, 794535802, 802831782, 405190535};
     const struct order order = {.seed = 1337, .samples = 1000000007, .block = 128, .shuffle = true};
     for (int64_t p = 0; p < 8; p++)
         assert_int_equal(order_sample(&order, p, 100000000 * p), expected[p]);
