@@ -4,11 +4,12 @@
 #include "base/error.h"
 #include "comm/flight.h"
 
+#include <fcntl.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -109,6 +110,38 @@ static bool another_speaks(const struct hang *h)
     return false;
 }
 
+/* Whether that process is what started the ranks. */
+static bool is_launcher(pid_t process)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%ld/comm", (long)process);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? 0 : read(fd, name, sizeof name - 1);
+    if (fd >= 0)
+        close(fd);
+    name[n > 0 ? n - 1 : 0] = '\0';    /* the line feed */
+    return !strcmp(name, "mpirun") || !strcmp(name, "orterun") || !strcmp(name, "prterun");
+}
+
+/* mpirun waits for ever for the daemon of a host that is gone. A process of its own, which outlives this
+ * one, ends it: the second of two requests makes it leave at once. */
+static void end_launcher_later(void)
+{
+    const pid_t launcher = getppid();
+    if (!is_launcher(launcher) || fork() != 0)
+        return;
+    setsid();
+    sleep(ABORT_S);
+    for (int i = 0; i < 2 && is_launcher(launcher); i++) {
+        kill(launcher, SIGTERM);
+        sleep(1);
+    }
+    sleep(PATIENCE_S);
+    if (is_launcher(launcher))
+        kill(launcher, SIGKILL);
+    _exit(0);
+}
+
 void hang_report(const struct hang *hang)
 {
     struct report report = {.used = 0};
@@ -126,6 +159,7 @@ void hang_report(const struct hang *hang)
             fclose(file);
         }
     }
+    end_launcher_later();
     signal(SIGALRM, SIG_DFL);
     alarm(ABORT_S);
     MPI_Abort(MPI_COMM_WORLD, EXIT_CODE);

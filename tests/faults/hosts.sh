@@ -1,0 +1,101 @@
+# hosts.sh - a run over two hosts with a network between them, one of which dies: a clear end, and the run can
+# be gone on with. The hosts are network namespaces of this machine.
+set -eu
+for program in ip nsenter unshare; do
+    command -v $program >/dev/null || { echo "skipped: needs $program (iproute2, util-linux)"; exit 77; }
+done
+[ "$(id -u)" = 0 ] && unshare --net --uts true 2>/dev/null || {
+    echo "skipped: needs root and network namespaces"; exit 77; }
+. "$GALLEY_SOURCE/tests/ranks/common.sh"
+tag=gh$$
+remove() {
+    for host in a b; do
+        pids=$(ip netns pids $tag$host 2>/dev/null || true)
+        # shellcheck disable=SC2086
+        [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
+        ip netns del $tag$host 2>/dev/null || true
+    done
+}
+trap remove EXIT
+rm -rf whole run ./*.log
+make_text
+for host in a b; do ip netns add $tag$host; done
+ip link add ${tag}va type veth peer name ${tag}vb
+for host in a b; do
+    ip link set $tag"v$host" netns $tag$host
+    ip -n $tag$host addr add 10.204.0.$([ $host = a ] && echo 1 || echo 2)/24 dev ${tag}v$host
+    ip -n $tag$host link set ${tag}v$host up
+    ip -n $tag$host link set lo up
+done
+# What mpirun starts its daemons with, in place of ssh: agent.sh ADDRESS COMMAND...
+cat >agent.sh <<EOF
+#!/bin/bash
+case \$1 in 10.204.0.1) ns=${tag}a ;; *) ns=${tag}b ;; esac
+shift
+exec nsenter --net=/run/netns/\$ns unshare --uts sh -c 'hostname "\$0"; exec sh -c "\$1"' \$ns "\$*"
+EOF
+chmod +x agent.sh
+
+options=(--train.steps=400 --validation.every_epochs=0 --sampling.every_epochs=0 --checkpoint.every_steps=10
+    --checkpoint.every_epochs=0 --deadline.answer=3)
+# over_hosts FOLDER: begins the run on one rank a host
+over_hosts() {
+    nsenter --net=/run/netns/${tag}a unshare --uts sh -c 'hostname "$0"; exec "$@"' ${tag}a \
+        timeout -s KILL 90 mpirun --mca plm_rsh_agent "$PWD/agent.sh" --mca oob_tcp_if_include 10.204.0.0/24 \
+        --mca btl_tcp_if_include 10.204.0.0/24 --mca pml ob1 --mca btl tcp,self --bind-to none -n 2 \
+        --host 10.204.0.1:1,10.204.0.2:1 "$GALLEY" train tiny.yaml "--run.folder=$1" "${options[@]}" \
+        >"$1.log" 2>&1
+}
+fail() { echo "FAILED: $1"; grep -v '^step ' run.log | tail -n 40; exit 1; }
+wait_saved() {
+    for _ in $(seq 300); do
+        [ -z "$(ls run/checkpoints/*.h5 2>/dev/null)" ] || return 0
+        sleep 0.1
+    done
+    fail "nothing was saved"
+}
+gone() {
+    for _ in $(seq 100); do
+        [ -n "$(ip netns pids $tag"$1")" ] || return 0
+        sleep 0.1
+    done
+    fail "processes are left on host $1: $(ps -o pid,args -p "$(ip netns pids $tag"$1" | paste -sd,)")"
+}
+train 2 whole "${options[@]}"
+
+# lose HOW: starts, loses a host, and looks at the end of what is left
+lose() {
+    local rc=0 start
+    over_hosts run &
+    local launcher=$!
+    wait_saved
+    sleep 1
+    start=$SECONDS
+    "$@"
+    { wait $launcher; } 2>/dev/null || rc=$?
+    [ $rc != 0 ] || fail "$*: mpirun ended well"
+    [ $((SECONDS - start)) -le 45 ] || fail "$*: ended after $((SECONDS - start)) s"
+    gone a
+    "$GALLEY" inspect run --verify >/dev/null || fail "$*: nothing was saved"
+    echo "$*: ended after $((SECONDS - start)) s with exit code $rc"
+}
+daemon_killed() {
+    # The daemon, and with it (as the host's kernel would) its ranks.
+    # shellcheck disable=SC2046
+    kill -KILL $(ip netns pids ${tag}b)
+}
+link_cut() { ip -n ${tag}b link set ${tag}vb down; }
+lose daemon_killed
+grep -qE 'lost communication|ORTE has lost|daemon|does not answer' run.log || fail "no word of the lost host"
+lose link_cut
+grep -qE "rank [01] \(process [0-9]+ on ${tag}[ab], .*\) does not answer" run.log ||
+    fail "the lost rank is not named"
+remove_b() {
+    # shellcheck disable=SC2046
+    kill -KILL $(ip netns pids ${tag}b) 2>/dev/null || true
+}
+remove_b
+ip -n ${tag}b link set ${tag}vb up
+over_hosts run || fail "it did not go on"
+same whole run 0
+echo "gone on with over two hosts: losses as uninterrupted, bit for bit"
