@@ -4,10 +4,10 @@
  * The model is written once against this table. `cpu` and `cuda` each fill it; the CPU's is the
  * reference a CUDA kernel is tested against. Slots are at the grain at which fusion pays.
  *
- * Types. "act" is the table's activation type (kernels.activation: fp32 or bf16); activations, their
+ * Types. "act" is the table's activation type (kernels.activation: fp32, bf16 or fp16); activations, their
  * gradients and the weight operands of matrix products are stored in it. Everything a sum depends on
  * is fp32: accumulation, norm statistics, losses, gradients of parameters, master weights, moments.
- * In a bf16 table the `weight` operands are bf16 copies that `adam` and `convert` write; biases,
+ * In a bf16 or fp16 table the `weight` operands are copies in it that `adam` and `convert` write; biases,
  * norm weights and embeddings are read in fp32 from the master copy, as their bytes do not matter.
  *
  * Gradients of parameters are *added* to what is there (micro-batches accumulate); gradients of
