@@ -226,6 +226,15 @@ struct step_sums {
     double stop_votes;         /* ranks that were asked to stop */
 };
 
+/* 1 / what the loss of these samples is a mean over, as `plan_update` says. */
+static inline double loss_mean_factor(const struct loss_sums *losses, double samples,
+                                      int sample_positions)
+{
+    const double count =
+        sample_positions > 0 ? samples * sample_positions : losses->loss_tokens;
+    return count > 0 ? 1.0 / count : 0;
+}
+
 /*
  * Learning rates of the updates a step may turn out to be, for the host does not know yet whether the
  * steps before it were skipped: `of[k]` is the one that first + k others come before.
@@ -258,7 +267,8 @@ struct update_plan {
 };
 
 /*
- * With mean = 1 / loss_tokens and s = state->gradient_scale:
+ * With mean = 1 / (what the loss is a mean over: loss_tokens, or samples * sample_positions; 0 where
+ * that is 0) and s = state->gradient_scale:
  *   norm = sqrt(squares) * mean / s; gradient_scale = mean / s * min(1, clip_norm / norm).
  * A norm that is not finite skips the update. With growth_steps > 0 the loss scale is dynamic: halved
  * by a skipped step, doubled by the growth_steps-th finite one in a row. Source: Keras's
@@ -270,6 +280,8 @@ struct plan_update {
     const double *squares;           /* (1)  in: of the summed gradients, by sum_of_squares */
     const struct step_sums *sums;    /* (1)  in: over all ranks */
     const struct update_rates *rates;    /* (1)  in */
+    int sample_positions;            /* T: the mean is over all positions of the samples, padding too;
+                                      * 0: over those whose loss_mask is 1 */
     double clip_norm;                /* 0: never clips */
     int64_t growth_steps;            /* 0: losses are not scaled */
     double scale_divisor;            /* loss_scale is of the mean over so many positions */

@@ -201,6 +201,31 @@ void keras_fixture_batch(const struct keras_fixture *fixture, int i, struct batc
     keras_fixture_masks(batch);
 }
 
+char *keras_fixture_texts(const struct keras_fixture *fixture)
+{
+    char *lines = NULL;
+    size_t bytes = 0;
+    const hid_t attribute =
+        H5Aopen_by_name(fixture->file, "batch", "texts", H5P_DEFAULT, H5P_DEFAULT);
+    if (attribute < 0)
+        fail_msg("the fixture has no texts");
+    const hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    const hssize_t count = H5Sget_simple_extent_npoints(space);
+    char **texts = calloc((size_t)count, sizeof *texts);
+    if (H5Aread(attribute, type, texts) < 0)
+        fail_msg("the texts of the fixture cannot be read");
+    FILE *f = open_memstream(&lines, &bytes);
+    for (hssize_t i = 0; i < count; i++)
+        fprintf(f, "%s\n", texts[i]);
+    fclose(f);
+    H5Dvlen_reclaim(type, space, H5P_DEFAULT, texts);
+    free(texts);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Aclose(attribute);
+    return lines;
+}
+
 void keras_fixture_gpt2_batch(const struct keras_fixture *fixture, struct batch *batch)
 {
     const int64_t N = (int64_t)fixture->B * fixture->T;

@@ -41,6 +41,8 @@ void keras_fixture_tensors(const struct keras_fixture *fixture, const char *grou
 
 /* A mini-GPT's batch i, with the masks it uses; release the memory with keras_fixture_free. */
 void keras_fixture_batch(const struct keras_fixture *fixture, int i, struct batch *batch);
+/* The texts that the one batch of a GPT-2 fixture was made from, a line each; for free(). */
+char *keras_fixture_texts(const struct keras_fixture *fixture);
 /* The one batch of a GPT-2 fixture; loss and metrics count where the sample weight is 1. */
 void keras_fixture_gpt2_batch(const struct keras_fixture *fixture, struct batch *batch);
 void keras_fixture_free(struct batch *batch);

@@ -36,7 +36,8 @@ void cpu_plan_update(struct device *device, enum dtype act, const struct plan_up
 {
     (void)act;
     struct update_state *s = a->state;
-    const double mean = 1.0 / a->sums->losses.loss_tokens / (double)s->gradient_scale;
+    const double mean = loss_mean_factor(&a->sums->losses, a->sums->samples, a->sample_positions) /
+                        (double)s->gradient_scale;
     const double norm = sqrt(*a->squares) * mean;
     const bool skip = !isfinite(norm);
     const double clip = a->clip_norm > 0 && norm > a->clip_norm ? a->clip_norm / norm : 1.0;

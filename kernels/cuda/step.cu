@@ -52,7 +52,9 @@ __device__ void adapt_loss_scale(struct update_state *s, bool skipped, int64_t g
 __global__ void plan_update_kernel(struct plan_update a)
 {
     struct update_state *s = a.state;
-    const double mean = 1.0 / a.sums->losses.loss_tokens / (double)s->gradient_scale;
+    const double count = a.sample_positions > 0 ? a.sums->samples * a.sample_positions
+                                                : a.sums->losses.loss_tokens;
+    const double mean = count > 0 ? 1.0 / count / (double)s->gradient_scale : 0;
     const int64_t k = s->updates - a.rates->first;
     const bool known = k >= 0 && k < UPDATE_RATES;
     const double norm = known ? sqrt(*a.squares) * mean : (double)NAN;

@@ -44,7 +44,8 @@ static struct error *override_sample(struct config *config, const char *rest, co
     return config_set(sample, key, value, where);
 }
 
-static struct error *apply_override(struct config *config, const char *argument)
+/* A setting that was given before stays, where `only_new`. */
+static struct error *apply_override(struct config *config, const char *argument, bool only_new)
 {
     static const char samples[] = "sampling.samples.";
     char where[512], name[256];
@@ -60,6 +61,10 @@ static struct error *apply_override(struct config *config, const char *argument)
     const struct config_key *key = config_find(config_keys, config_key_count, name);
     if (!key)
         return config_unknown(config_keys, config_key_count, name, where);
+    bool *given = &config->given[key - config_keys];
+    if (only_new && *given)
+        return NULL;
+    *given = !only_new;
     return config_set(config, key, equals + 1, where);
 }
 
@@ -72,15 +77,20 @@ static struct error *read_layers(struct config **out, const struct config_preset
     struct config *c = calloc(1, sizeof *c);
     if (!c)
         return error_new(ERROR_MEMORY, "no memory for the configuration (%zu bytes)", sizeof *c);
+    c->given = calloc((size_t)config_key_count, sizeof *c->given);
+    if (!c->given) {
+        e = error_new(ERROR_MEMORY, "no memory for the configuration");
+        goto fail;
+    }
     if ((e = config_set_defaults(c, config_keys, config_key_count)))
         goto fail;
     for (int i = 0; preset && i < CONFIG_PRESET_VALUES && preset->values[i]; i++)
-        if ((e = apply_override(c, preset->values[i])))
+        if ((e = apply_override(c, preset->values[i], false)))
             goto fail;
     if (yaml && (e = config_read_yaml(c, yaml, bytes, name)))
         goto fail;
     for (int i = 0; i < override_count; i++)
-        if ((e = apply_override(c, overrides[i])))
+        if ((e = apply_override(c, overrides[i], false)))
             goto fail;
     *out = c;
     return NULL;
@@ -171,7 +181,15 @@ void config_destroy(struct config *config)
         config_release_values(&config->sampling.samples[i], config_sample_keys,
                               config_sample_key_count);
     config_release_values(config, config_keys, config_key_count);
+    free(config->given);
     free(config);
+}
+
+struct error *config_adopt(struct config *config, const char *const *settings, int count)
+{
+    for (int i = 0; i < count; i++)
+        TRY(apply_override(config, settings[i], true));
+    return config_check(config);
 }
 
 struct error *config_check(const struct config *config)
@@ -189,7 +207,8 @@ struct error *config_check(const struct config *config)
                          "occurrences; set it to dense");
     if (positions < T)
         return error_new(ERROR_USAGE, "model.max_positions is %lld, less than data.sequence_length "
-                         "%lld; raise it, or set it to 0", (long long)positions, (long long)T);
+                         "%lld; lower data.sequence_length, or give the model more positions",
+                         (long long)positions, (long long)T);
     if (c->train.micro_batch > 0 && c->train.global_batch % c->train.micro_batch != 0)
         return error_new(ERROR_USAGE, "train.global_batch %lld is no multiple of train.micro_batch "
                          "%lld", (long long)c->train.global_batch,
@@ -204,6 +223,14 @@ struct error *config_check(const struct config *config)
                              "only %lld positions", i,
                              (long long)c->sampling.samples[i].max_length, (long long)positions);
     return NULL;
+}
+
+int64_t config_min_bytes(const struct config *config)
+{
+    enum { OVER_512 = 513 };    /* what the mini-GPT's example keeps */
+    if (config->data.min_bytes > 0)
+        return config->data.min_bytes;
+    return strcmp(config->model.family, "gpt2") ? OVER_512 : 1;
 }
 
 struct error *config_check_ranks(const struct config *config, int world_size)

@@ -46,6 +46,7 @@ struct config_sample {
 struct config {
     struct {
         char *folder;             /* runs/mini-gpt */
+        char *start_from;         /* a model whose weights, sizes and tokenizer a new run begins with */
         int64_t seed;
         bool allow_changed_data;  /* resume although the training data differs */
         char *time_limit;         /* "hours:minutes:seconds"; empty: the batch system's, if it tells */
@@ -73,7 +74,8 @@ struct config {
         char *kind;               /* auto, lines, tokens */
         bool mask_documents, restart_positions;    /* of tokens */
         int64_t sequence_length;
-        int64_t min_bytes;
+        int64_t min_bytes;        /* 0: config_min_bytes says */
+        bool start_token, end_token;    /* of model.family gpt2 */
         bool shuffle;
         bool drop_last;
         int64_t threads;          /* tokenizing threads of a rank */
@@ -84,6 +86,7 @@ struct config {
         int64_t steps;            /* 0: as epochs say; else the run ends after so many steps */
         int64_t global_batch;
         int64_t micro_batch;      /* 0: global_batch / ranks */
+        char *loss_mean;          /* tokens, positions */
         char *precision;          /* fp32, bf16, fp16 */
         int64_t log_every_steps;
         int64_t check_every_steps;    /* compare the parameters of all ranks; 0: never */
@@ -130,6 +133,9 @@ struct config {
     struct {
         double bucket_megabytes;
     } comm;
+
+    bool *given;    /* by key: set by the preset, the file or the command line, not a default; for
+                     * src/base/config*.c only */
 };
 
 /* Defaults, those of model.preset among them, then the YAML file (`path` may be NULL: none), then `overrides` ("--section.key=value",
@@ -141,9 +147,16 @@ MUST_USE struct error *config_parse(struct config **out, const char *yaml, const
                                     const char *const *overrides, int override_count);
 void config_destroy(struct config *config);
 
+/* Sets keys ("section.key=value", as in a file) that nobody has given, where what they should be is found
+ * out only later; then checks again. */
+MUST_USE struct error *config_adopt(struct config *config, const char *const *settings, int count);
+
 /* What depends on the number of ranks: global batch divisible by ranks (x micro-batch); else the
  * nearest that work are named. */
 MUST_USE struct error *config_check_ranks(const struct config *config, int world_size);
+
+/* The shortest text kept: data.min_bytes, or where that is 0, what fits model.family. */
+int64_t config_min_bytes(const struct config *config);
 
 /* The effective configuration as YAML that config_parse reads back to the same; for the caller to
  * free. */

@@ -34,6 +34,9 @@ const int config_preset_count = sizeof config_presets / sizeof config_presets[0]
 
 const struct config_key config_keys[] = {
     STRING("run.folder", run.folder, "runs/mini-gpt", "where checkpoints and logs of the run go"),
+    STRING("run.start_from", run.start_from, "",
+           "a model to train further: KerasHub preset, Hugging Face folder, Keras weights, run folder or "
+           "checkpoint; it gives weights, sizes and tokenizer of a new run, a resumed one has its own"),
     INT("run.seed", run.seed, "1", 0, 9e15, "initial weights and the order of samples follow from it"),
     BOOL("run.allow_changed_data", run.allow_changed_data, "false",
          "resume although the training data is not what it was"),
@@ -90,7 +93,13 @@ const struct config_key config_keys[] = {
     BOOL("data.restart_positions", data.restart_positions, "false",
          "of token files: positions begin at 0 in every document of a sample"),
     INT("data.sequence_length", data.sequence_length, "128", 2, 1 << 20, "T: tokens in one sample"),
-    INT("data.min_bytes", data.min_bytes, "513", 1, 1 << 30, "shorter lines are left out"),
+    INT("data.min_bytes", data.min_bytes, "0", 0, 1 << 30,
+        "shorter texts are left out; 0: 513 for model.family mini-gpt, as its example; 1 for gpt2"),
+    BOOL("data.start_token", data.start_token, "true",
+         "of text for model.family gpt2: every sample begins with the start token"),
+    BOOL("data.end_token", data.end_token, "true",
+         "of text for model.family gpt2: every sample ends with the end token, also where it is cut; if "
+         "the tokenizer has one"),
     BOOL("data.shuffle", data.shuffle, "true", "a new order of samples every epoch"),
     BOOL("data.drop_last", data.drop_last, "false",
          "leave out an epoch's last global batch if it is short"),
@@ -103,6 +112,9 @@ const struct config_key config_keys[] = {
         "samples of one optimizer step, over all ranks"),
     INT("train.micro_batch", train.micro_batch, "0", 0, 1 << 24,
         "samples of one forward pass of a rank; 0: its whole share of the global batch"),
+    CHOICE("train.loss_mean", train.loss_mean, "tokens", "tokens|positions",
+           "what the sum of losses is divided by: the positions that count in it, so that padding makes no "
+           "difference; or all positions, samples x sequence_length, as KerasHub's GPT2CausalLM"),
     CHOICE("train.precision", train.precision, "fp32", "fp32|bf16|fp16",
            "bf16, fp16: operands of matrix products; sums and master weights stay fp32. fp16 scales "
            "the loss by what the gradients bear, and is for GPUs alone"),

@@ -219,6 +219,8 @@ struct error *config_read_yaml(struct config *config, const char *yaml, size_t b
     if (r.has_event)
         yaml_event_delete(&r.event);
     yaml_parser_delete(&r.parser);
+    for (int i = 0; r.seen && i < config_key_count; i++)
+        config->given[i] |= r.seen[i];
     free(r.seen);
     return e;
 }

@@ -17,6 +17,7 @@ struct request {
     const char *const *inputs;
     int input_count;
     long long min_bytes, length, batch, threads;    /* -1 or 0: as the checkpoint's run had it */
+    bool start_token, end_token, mean_over_positions;    /* the run's */
     bool json;
 };
 
@@ -106,7 +107,10 @@ static struct error *complete(struct request *r, const struct inference *i)
         config->data.sequence_length = positions;
     }
     if (r->min_bytes < 0)
-        r->min_bytes = config->data.min_bytes;
+        r->min_bytes = config_min_bytes(config);
+    r->start_token = config->data.start_token;
+    r->end_token = config->data.end_token;
+    r->mean_over_positions = !strcmp(config->train.loss_mean, "positions");
     if (r->length == 0)
         r->length = config->data.sequence_length;
     r->trained_field = strdup(config->data.field);
@@ -163,11 +167,14 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
                 .name = "evaluation", .show_progress = comm_rank(cli->comm) == 0,
             },
             .tokenizer = inference.tokenizer, .T = (int)r.length,
+            .format = text_format_of(model_source_spec(inference.source)->family),
+            .add_start = r.start_token, .add_end = r.end_token,
             .vocabulary_size = model_source_spec(inference.source)->V}));
     if (!e)
         e = evaluate_dataset(&(struct evaluation_options){
             .comm = cli->comm, .model = inference.model, .data = corpus_blend(corpus),
-            .T = (int)r.length, .micro_batch = (int)r.batch, .threads = 1, .prefetch = 4},
+            .T = (int)r.length, .sample_positions = r.mean_over_positions ? (int)r.length : 0,
+            .micro_batch = (int)r.batch, .threads = 1, .prefetch = 4},
             &result);
     if (!e && comm_rank(cli->comm) == 0)
         print_result(&r, &inference, &result);

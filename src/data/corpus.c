@@ -2,7 +2,6 @@
 #include "data/corpus.h"
 
 #include "data/packed_tokens.h"
-#include "data/text_rows.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -71,7 +70,9 @@ static struct error *open_lines(struct corpus *c, struct part *part, const struc
                                 const struct dataset_options *data)
 {
     TRY(dataset_open(&part->dataset, data));
-    part->rows = (struct text_rows){.dataset = part->dataset, .tokenizer = o->tokenizer};
+    part->rows = (struct text_rows){
+        .dataset = part->dataset, .tokenizer = o->tokenizer, .format = o->format,
+        .add_start = o->add_start, .add_end = o->add_end};
     part->fingerprint = dataset_fingerprint(part->dataset);
     c->samples[c->count++] = text_rows_samples(&part->rows);
     return NULL;

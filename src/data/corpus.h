@@ -9,6 +9,7 @@
 
 #include "data/blend.h"
 #include "data/dataset.h"
+#include "data/text_rows.h"
 #include "text/tokenizer.h"
 
 struct corpus;
@@ -27,6 +28,8 @@ struct corpus_options {
     int weight_count;
     const struct tokenizer *tokenizer;      /* borrowed */
     int T;                                  /* tokens of a sample */
+    enum text_format format;                /* of text, see text_rows.h */
+    bool add_start, add_end;
     int64_t vocabulary_size;                /* of the model */
     bool mask_documents, restart_positions; /* of token files, see packed_tokens.h */
     uint64_t seed;

@@ -23,9 +23,9 @@ struct step_report {
     int64_t steps_per_epoch;
     int64_t last_step;         /* where the run ends */
     int64_t samples, tokens;   /* since the start of the run; tokens in the loss */
-    double loss;               /* mean over the global batch's unmasked tokens, before the update */
+    double loss;               /* of the global batch before the update; a mean as train.loss_mean says */
     double perplexity;         /* exp of the mean over targets that are not padding */
-    double accuracy;
+    double accuracy;           /* share of right predictions where the loss counts */
     double learning_rate;
     double grad_norm;          /* before clipping */
     int64_t step_tokens;       /* tokens in this step's loss, all ranks */

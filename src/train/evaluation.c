@@ -6,6 +6,11 @@
 
 #include <math.h>
 
+enum text_format text_format_of(enum model_family family)
+{
+    return family == MODEL_GPT2 ? TEXT_CAUSAL_LM : TEXT_MINI_GPT;
+}
+
 /* This rank's share. */
 static struct error *sum_stream(const struct evaluation_options *options, struct stream *stream,
                                 struct loss_sums *sums, double *samples)
@@ -44,10 +49,11 @@ struct error *evaluate_dataset(const struct evaluation_options *options,
     double totals[] = {sums.loss, sums.loss_tokens, sums.metric_loss, sums.metric_tokens,
                        sums.correct, samples};
     TRY(comm_sum(options->comm, totals, 6));
+    const struct loss_sums all = {.loss = totals[0], .loss_tokens = totals[1]};
     *result = (struct evaluation){
-        .loss = totals[0] / totals[1],
+        .loss = totals[0] * loss_mean_factor(&all, totals[5], options->sample_positions),
         .perplexity = totals[3] > 0 ? exp(totals[2] / totals[3]) : 0,
-        .accuracy = totals[4] / totals[1],
+        .accuracy = totals[1] > 0 ? totals[4] / totals[1] : 0,
         .samples = (int64_t)totals[5],
         .tokens = (int64_t)totals[1],
         .seconds = clock_now_s() - start_s,

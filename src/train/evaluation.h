@@ -9,6 +9,7 @@
 
 #include "comm/comm.h"
 #include "data/blend.h"
+#include "data/text_rows.h"
 #include "model/gpt.h"
 
 struct evaluation_options {
@@ -16,17 +17,21 @@ struct evaluation_options {
     struct model *model;
     const struct blend *data;
     int T;
+    int sample_positions;      /* T: the loss is a mean over all positions; 0: over those that count in it */
     int micro_batch;           /* rows at a time on this rank; at most the model's B */
     int threads, prefetch;     /* as in stream.h */
 };
 
 struct evaluation {
-    double loss;               /* mean cross entropy over unmasked positions */
+    double loss;               /* mean cross entropy */
     double perplexity;         /* exp of the mean over targets that are not padding */
     double accuracy;           /* share of right predictions over unmasked positions, Keras's masked one */
     int64_t samples, tokens;   /* tokens: those of the loss */
     double seconds;
 };
+
+/* How texts become samples of a model of that family: as KerasHub prepares them for it. */
+enum text_format text_format_of(enum model_family family);
 
 /* Collective. */
 MUST_USE struct error *evaluate_dataset(const struct evaluation_options *options,

@@ -3,57 +3,24 @@
 
 #include "base/config.h"
 #include "train/checkpoint.h"
+#include "train/model_settings.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-
-enum { SETTINGS = 11, SETTING_BYTES = 128 };
-
-struct settings {
-    char text[SETTINGS][SETTING_BYTES];
-    const char *list[SETTINGS];
-    int n;
-};
-
-static void set(struct settings *s, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static void set(struct settings *s, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(s->text[s->n], SETTING_BYTES, format, arguments);
-    va_end(arguments);
-    s->list[s->n] = s->text[s->n];
-    s->n++;
-}
 
 /* The configuration as YAML, for the caller to free. */
 static struct error *make_config(const char *run_folder, const struct model_spec *spec,
                                  const struct tokenizer *tokenizer, char **yaml)
 {
-    const struct tokenizer_definition *d = tokenizer_definition(tokenizer);
-    struct settings s = {.n = 0};
+    struct model_settings s = {.count = 0};
     struct config *config;
-    set(&s, "run.folder=%.100s", run_folder);
-    set(&s, "model.family=%s", spec_family_name(spec->family));
-    set(&s, "model.vocabulary_size=%d", spec->V);
-    set(&s, "model.channels=%d", spec->C);
-    set(&s, "model.heads=%d", spec->NH);
-    set(&s, "model.feed_forward=%d", spec->F);
-    set(&s, "model.layers=%d", spec->L);
-    set(&s, "model.max_positions=%d", spec->positions);
-    set(&s, "model.dropout=%.7g", (double)spec->dropout);
-    set(&s, "data.sequence_length=%d", spec->positions);
-    set(&s, "tokenizer.kind=%s", tokenizer_kind_name(d->kind));
-    TRY(config_load(&config, NULL, s.list, s.n));
-    if (d->kind == TOKENIZER_WORDPIECE) {
-        config->tokenizer.lowercase = d->wordpiece.lowercase;
-        config->tokenizer.strip_accents = d->wordpiece.strip_accents;
-        config->tokenizer.split_on_cjk = d->wordpiece.split_on_cjk;
-    }
+    model_settings_add(&s, "run.folder=%.100s", run_folder);
+    model_settings_of_spec(&s, spec);
+    model_settings_add(&s, "data.sequence_length=%d", spec->positions);
+    model_settings_of_tokenizer(&s, tokenizer_definition(tokenizer));
+    TRY(config_load(&config, NULL, s.list, s.count));
     struct error *e = config_print(config, yaml);
     config_destroy(config);
     return e;

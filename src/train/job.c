@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/stop.h"
 #include "train/checkpoint.h"
+#include "train/origin.h"
 #include "train/progress.h"
 #include "train/resume.h"
 #include "train/run_data.h"
@@ -34,6 +35,7 @@ struct job {
 
     struct run_folder *folder;            /* rank 0 only, as is the file */
     struct checkpoint_file *file;         /* what the run goes on from; NULL: it begins */
+    struct model_source *source;          /* what a new run's weights come from; NULL: chance */
     bool resumed;
     struct progress progress;             /* of the checkpoint, on every rank */
     struct history history;
@@ -75,7 +77,6 @@ static struct error *open_checkpoint(struct job *j)
     struct error *e = checkpoint_open(&j->file, path);
     free(path);
     TRY(e);
-    TRY(resume_check(j->file, j->config));
     j->resumed = true;
     j->progress = *checkpoint_progress(j->file);
     return NULL;
@@ -83,11 +84,27 @@ static struct error *open_checkpoint(struct job *j)
 
 static struct error *open_folder(struct job *j)
 {
-    TRY(config_print(j->config, &j->config_yaml));
     if (!j->is_rank_0)
         return NULL;
     TRY(run_folder_open(&j->folder, j->config->run.folder));
     TRY(open_checkpoint(j));
+    if (j->resumed || !*j->config->run.start_from)
+        return NULL;
+    struct error *e = model_source_open(
+        &j->source, &(struct model_source_options){.path = j->config->run.start_from});
+    return e ? error_context(e, "opening run.start_from") : NULL;
+}
+
+static struct error *start_logs(struct job *j)
+{
+    TRY(config_print(j->config, &j->config_yaml));
+    if (!j->is_rank_0)
+        return NULL;
+    if (j->file)
+        TRY(resume_check(j->file, j->config));
+    const struct model_spec wanted = job_wanted_spec(j->config);
+    if (j->source)
+        TRY(origin_check(j->source, &wanted));
     TRY(run_folder_write_config(j->folder, j->config_yaml));
     return run_folder_start_logs(j->folder, j->resumed ? j->progress.step : -1);
 }
@@ -111,6 +128,12 @@ static struct error *share_progress(struct job *j)
 }
 
 /* ---- the data ---- */
+
+/* What the loss of a sample is divided by, as optimizer and trainer take it. */
+static int sample_positions(const struct config *c)
+{
+    return strcmp(c->train.loss_mean, "positions") ? 0 : (int)c->data.sequence_length;
+}
 
 static struct error *open_corpora(struct job *j)
 {
@@ -249,7 +272,7 @@ static struct error *make_model(struct job *j)
         .beta1 = c->optimizer.beta1, .beta2 = c->optimizer.beta2, .epsilon = c->optimizer.epsilon,
         .weight_decay = adamw ? c->optimizer.weight_decay : 0,
         .decay_matrices_only = !strcmp(c->optimizer.decay_on, "matrices"),
-        .clip_norm = c->optimizer.clip_norm,
+        .sample_positions = sample_positions(c), .clip_norm = c->optimizer.clip_norm,
         .scaled_positions = scales_losses(j)
                                 ? c->train.global_batch * c->data.sequence_length : 0}));
     return snapshot_create(&j->snapshot, j->device, j->model, j->optimizer);
@@ -264,6 +287,8 @@ static struct error *first_values(struct job *j)
         .finite_steps = j->progress.finite_steps};
     if (j->file)
         return checkpoint_read(j->file, p, j->snapshot->weights, j->snapshot->m, j->snapshot->v);
+    if (j->source)
+        return model_source_read(j->source, p, j->snapshot->weights);
     parameters_initialize(p, (uint64_t)j->config->run.seed, j->snapshot->weights);
     return NULL;
 }
@@ -274,7 +299,9 @@ static struct error *load_values(struct job *j)
     TRY(snapshot_broadcast(j->snapshot, j->comm));
     TRY(comm_agree(j->comm, snapshot_restore(j->snapshot)));
     checkpoint_close(j->file);
+    model_source_close(j->source);
     j->file = NULL;
+    j->source = NULL;
     if (!j->is_rank_0) {
         snapshot_destroy(j->snapshot);    /* only rank 0 saves */
         j->snapshot = NULL;
@@ -307,7 +334,8 @@ static struct error *add_validation(struct job *j)
     return validation_callback(&j->callbacks[j->callback_count++], &when,
                                &(struct evaluation_options){
         .comm = j->comm, .model = j->model, .data = corpus_blend(j->validation),
-        .T = (int)j->config->data.sequence_length, .micro_batch = j->micro_batch,
+        .T = (int)j->config->data.sequence_length,
+        .sample_positions = sample_positions(j->config), .micro_batch = j->micro_batch,
         .threads = (int)j->config->data.threads, .prefetch = (int)j->config->data.prefetch},
                                &j->history, j->folder);
 }
@@ -388,14 +416,17 @@ static struct error *tell_stop(const struct job *j)
     return comm_agree(j->comm, mine);
 }
 
-static struct error *open_stages(struct job *j)
+static struct error *open_stages(struct job *j, struct config *config)
 {
     set_deadlines(j);
     TRY(comm_agree(j->comm, config_check_ranks(j->config, comm_world_size(j->comm))));
     TRY(comm_agree(j->comm, open_folder(j)));
+    TRY(comm_agree(j->comm, origin_complete(config, j->comm, j->file, j->source)));
+    TRY(comm_agree(j->comm, start_logs(j)));
     TRY(share_progress(j));
     begin_record(j);
-    TRY(comm_agree(j->comm, run_tokenizer_open(&j->tokenizer, j->comm, j->config, j->file)));
+    TRY(comm_agree(j->comm,
+                   run_tokenizer_open(&j->tokenizer, j->comm, j->config, j->file, j->source)));
     TRY(comm_agree(j->comm, open_data(j)));
     TRY(comm_agree(j->comm, plan_steps(j)));
     TRY(comm_agree(j->comm, open_device(j)));
@@ -428,12 +459,14 @@ static void tell_plan(const struct job *j)
              (long long)model_parameters(j->model)->count, (long long)j->steps_per_epoch,
              (long long)j->last_step);
     tell_memory(j);
+    if (*j->config->run.start_from && !j->resumed)
+        log_info("starting from  %s", j->config->run.start_from);
     if (j->resumed)
         log_info("resuming  after step %lld (epoch %.2f)", (long long)j->progress.step,
                  (double)j->progress.step / (double)j->steps_per_epoch);
 }
 
-struct error *job_open(struct job **out, struct comm *comm, const struct config *config,
+struct error *job_open(struct job **out, struct comm *comm, struct config *config,
                        double end_s)
 {
     struct job *j = calloc(1, sizeof *j);
@@ -444,7 +477,7 @@ struct error *job_open(struct job **out, struct comm *comm, const struct config 
     j->end_s = end_s;
     j->is_rank_0 = comm_rank(comm) == 0;
     history_init(&j->history);
-    struct error *e = open_stages(j);
+    struct error *e = open_stages(j, config);
     if (e) {
         job_close(j);
         return e;
@@ -472,6 +505,7 @@ void job_close(struct job *job)
     corpus_close(job->train);
     tokenizer_destroy(job->tokenizer);
     checkpoint_close(job->file);
+    model_source_close(job->source);
     run_folder_close(job->folder);
     history_release(&job->history);
     free(job->config_yaml);
@@ -487,6 +521,7 @@ struct error *job_run(struct job *job)
         .optimizer = j->optimizer, .buckets = j->buckets, .stream = j->stream,
         .schedule = &j->schedule, .micro_batch = j->micro_batch,
         .micro_batches = j->micro_batches, .T = (int)j->config->data.sequence_length,
+        .sample_positions = sample_positions(j->config),
         .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
         .check_every_steps = j->config->train.check_every_steps,
         .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .skip_steps = scales_losses(j),

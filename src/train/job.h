@@ -17,9 +17,10 @@ struct job;
 struct model_spec job_wanted_spec(const struct config *config);
 
 /* Opens all: run folder, tokenizer, data, device, model, and what a checkpoint holds if there is one.
- * comm and config are borrowed. The run is to have ended by `end_s` of rank 0's clock_now_s(), which may
+ * comm and config are borrowed. Sizes that config leaves open (config_adopt) are taken from the model it
+ * starts from. The run is to have ended by `end_s` of rank 0's clock_now_s(), which may
  * be INFINITY. */
-MUST_USE struct error *job_open(struct job **out, struct comm *comm, const struct config *config,
+MUST_USE struct error *job_open(struct job **out, struct comm *comm, struct config *config,
                                 double end_s);
 void job_close(struct job *job);
 

@@ -155,6 +155,7 @@ void optimizer_update(struct optimizer *optimizer, const struct step_sums *sums,
     });
     o->kernels->plan_update(o->device, &(struct plan_update){
         .plan = plan, .state = o->state, .squares = o->squares, .sums = sums, .rates = rates,
+        .sample_positions = o->options.sample_positions,
         .clip_norm = o->options.clip_norm, .growth_steps = scaled ? OPTIMIZER_GROWTH_STEPS : 0,
         .scale_divisor = (double)o->options.scaled_positions,
     });

@@ -21,6 +21,8 @@ struct optimizer_options {
     double beta1, beta2, epsilon;
     double weight_decay;        /* 0: plain Adam */
     bool decay_matrices_only;
+    int sample_positions;       /* T: the loss is a mean over all positions of the samples; 0: over those
+                                 * that count in it (kernels.h, plan_update) */
     double clip_norm;           /* gradients are scaled so that their norm is at most this; 0: never */
     int64_t scaled_positions;   /* fp16: the loss that is scaled is a mean over so many positions, those
                                  * of a global batch; 0: losses are not scaled */

@@ -20,7 +20,9 @@ static struct error *compare(const struct checkpoint_file *file, const struct co
     TRY(check_number(file, "train.global_batch", was->train.global_batch, is->train.global_batch));
     TRY(check_number(file, "data.sequence_length", was->data.sequence_length,
                      is->data.sequence_length));
-    TRY(check_number(file, "data.min_bytes", was->data.min_bytes, is->data.min_bytes));
+    TRY(check_number(file, "data.min_bytes", config_min_bytes(was), config_min_bytes(is)));
+    TRY(check_number(file, "data.start_token", was->data.start_token, is->data.start_token));
+    TRY(check_number(file, "data.end_token", was->data.end_token, is->data.end_token));
     TRY(check_number(file, "data.shuffle", was->data.shuffle, is->data.shuffle));
     TRY(check_number(file, "data.mask_documents", was->data.mask_documents,
                      is->data.mask_documents));

@@ -1,6 +1,9 @@
 /* run_data.c - the data of a run, as its configuration says. */
 #include "train/run_data.h"
 
+#include "train/evaluation.h"
+#include "train/job.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -21,13 +24,15 @@ struct error *run_data_open(struct corpus **out, const struct config *config, bo
         .kind = kind_of(c->data.kind),
         .data = {
             .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
-            .field = c->data.field, .min_bytes = c->data.min_bytes, .cache_folder = cache,
+            .field = c->data.field, .min_bytes = config_min_bytes(c), .cache_folder = cache,
             .cache_read_only = cache_read_only, .name = validation ? "validation" : "training",
             .show_progress = !cache_read_only,
         },
         .weights = (const char *const *)c->data.weights.items,
         .weight_count = validation ? 0 : c->data.weights.count,
         .tokenizer = tokenizer, .T = (int)c->data.sequence_length,
+        .format = text_format_of(job_wanted_spec(c).family), .add_start = c->data.start_token,
+        .add_end = c->data.end_token,
         .vocabulary_size = c->model.vocabulary_size, .mask_documents = c->data.mask_documents,
         .restart_positions = c->data.restart_positions, .seed = (uint64_t)c->run.seed,
         .shuffle = !validation && c->data.shuffle});

@@ -27,13 +27,24 @@ static struct error *wanted(struct tokenizer_definition *d, const struct config 
     return tokenizer_kind_parse(&d->kind, c->tokenizer.kind);
 }
 
+static bool same_options(const struct tokenizer_definition *a, const struct tokenizer_definition *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind == TOKENIZER_BPE)
+        return a->bpe.special_as_text == b->bpe.special_as_text;
+    return a->wordpiece.lowercase == b->wordpiece.lowercase &&
+           a->wordpiece.strip_accents == b->wordpiece.strip_accents &&
+           a->wordpiece.split_on_cjk == b->wordpiece.split_on_cjk;
+}
+
 static struct error *learn(struct tokenizer_definition *d, const struct config *c, int threads)
 {
     struct vocabulary learned;
     TRY(vocabulary_learn(&(struct vocabulary_options){
         .kind = d->kind, .end_token_last = true,
         .inputs = (const char *const *)c->data.train.items, .input_count = c->data.train.count,
-        .field = c->data.field, .min_bytes = c->data.min_bytes,
+        .field = c->data.field, .min_bytes = config_min_bytes(c),
         .size = (int)c->model.vocabulary_size,
         .reserved = (const char *const *)c->tokenizer.reserved.items,
         .reserved_count = c->tokenizer.reserved.count, .wordpiece = d->wordpiece,
@@ -73,14 +84,34 @@ static struct error *check_files(const struct tokenizer_definition *stored, cons
                      "tokenizer.vocabulary back, or choose another run.folder", checkpoint, path);
 }
 
+/* That of the model the run starts from. */
+static struct error *copy(struct tokenizer **out, const struct config *c,
+                          const struct model_source *source)
+{
+    struct tokenizer_definition d;
+    const struct tokenizer *own = model_source_tokenizer(source);
+    if (!own)
+        return error_new(ERROR_USAGE, "%s, which run.start_from names, has no tokenizer; name its "
+                         "vocabulary as tokenizer.vocabulary", model_source_path(source));
+    TRY(wanted(&d, c));
+    if (!same_options(&d, tokenizer_definition(own)))
+        return error_new(ERROR_USAGE, "the keys of section tokenizer do not fit the tokenizer of %s; "
+                         "leave them out, or name another vocabulary as tokenizer.vocabulary",
+                         model_source_path(source));
+    return tokenizer_create(out, tokenizer_definition(own));
+}
+
 static struct error *open_on_rank_0(struct tokenizer **out, const struct config *c, int threads,
-                                    const struct checkpoint_file *file)
+                                    const struct checkpoint_file *file,
+                                    const struct model_source *source)
 {
     const char *path = c->tokenizer.vocabulary;
     if (file) {    /* a tokenizer made before a failure is the caller's to destroy */
         TRY(checkpoint_tokenizer(file, out));
         return *path ? check_files(tokenizer_definition(*out), checkpoint_path(file), c) : NULL;
     }
+    if (source && !*path)
+        return copy(out, c, source);
     struct tokenizer_definition d;
     TRY(wanted(&d, c));
     TRY(*path ? tokenizer_files_read(&d, path, c->tokenizer.merges) : learn(&d, c, threads));
@@ -130,12 +161,13 @@ static struct error *check(const struct tokenizer *t, const struct config *c)
 }
 
 struct error *run_tokenizer_open(struct tokenizer **out, struct comm *comm,
-                                 const struct config *config, const struct checkpoint_file *file)
+                                 const struct config *config, const struct checkpoint_file *file,
+                                 const struct model_source *source)
 {
     struct tokenizer *t = NULL;
     const int threads = (int)config->data.threads * comm_local_size(comm);
     struct error *e = comm_agree(
-        comm, comm_rank(comm) == 0 ? open_on_rank_0(&t, config, threads, file) : NULL);
+        comm, comm_rank(comm) == 0 ? open_on_rank_0(&t, config, threads, file, source) : NULL);
     if (!e)
         e = share(&t, comm, *config->tokenizer.vocabulary ? config->tokenizer.vocabulary
                                                           : "the vocabulary");

@@ -200,18 +200,17 @@ static struct error *wait_for(const struct trainer *t, struct device_event *even
     return e ? e : device_check(t->parts.device);
 }
 
-/* Divides once, by the global count: a mean of per-rank means is wrong when masks differ. The count is
- * not 0: every sample has at least the start token. */
+/* Divides once, by the global count: a mean of per-rank means is wrong when masks differ. */
 static void fill_report(struct step_report *report, const struct trainer *t,
                         const struct step_slot *slot)
 {
     const struct loss_sums *s = &slot->result->sums.losses;
-    const double mean = 1.0 / s->loss_tokens;
+    const double mean = loss_mean_factor(s, slot->result->sums.samples, t->parts.sample_positions);
     report->samples = t->samples;
     report->tokens = t->tokens;
     report->loss = mean * s->loss;
     report->perplexity = s->metric_tokens > 0 ? exp(s->metric_loss / s->metric_tokens) : 0;
-    report->accuracy = mean * s->correct;
+    report->accuracy = s->loss_tokens > 0 ? s->correct / s->loss_tokens : 0;
     report->learning_rate = schedule_learning_rate(t->parts.schedule, t->updates);
     report->grad_norm = slot->result->plan.norm;
     report->loss_scale = slot->result->plan.loss_scale;

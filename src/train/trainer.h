@@ -33,6 +33,7 @@ struct trainer_parts {
     int micro_batch;                   /* rows of one read of the stream */
     int micro_batches;                 /* reads of the stream that make one step */
     int T;
+    int sample_positions;              /* as the optimizer's option of that name */
     int64_t steps_per_epoch;
     int64_t last_step;
     int64_t check_every_steps;         /* compare the parameters of all ranks; 0: never */
