@@ -24,7 +24,7 @@ constexpr size_t PAGE = 4096, ALIGNMENT = 256;
 constexpr unsigned char EDGE = 0xff;    /* NaN, where a kernel reads past an end */
 
 struct allocation {
-    memory_kind kind;    /* freed ones stay known */
+    memory_kind kind;
     size_t bytes;
     char *pages;
     size_t pages_bytes;
@@ -33,25 +33,34 @@ struct allocation {
 struct arena {
     std::mutex lock;
     std::map<const char *, allocation> list;    /* by start */
+    std::map<const char *, allocation> freed;   /* the same, of what is no more */
     size_t used = 0;
     bool open = false;
 };
 
 arena &a = *new arena;
 
-/* The allocation to whose pages, or the forbidden ones beside them, the address belongs, or NULL. The
- * lock is held. */
-std::pair<const char *const, allocation> *holder(const void *address)
+using entry = std::pair<const char *const, allocation>;
+
+/* The one to whose pages, or the forbidden ones beside them, the address belongs, or NULL. */
+entry *holder_in(std::map<const char *, allocation> &list, const void *address)
 {
     const char *const p = static_cast<const char *>(address);
-    auto after = a.list.upper_bound(p);
+    auto after = list.upper_bound(p);
     /* An allocation's start may lie behind the address. */
-    if (after != a.list.end() && p >= after->second.pages - PAGE)
+    if (after != list.end() && p >= after->second.pages - PAGE)
         return &*after;
-    if (after == a.list.begin())
+    if (after == list.begin())
         return nullptr;
     --after;
     return p < after->second.pages + after->second.pages_bytes + PAGE ? &*after : nullptr;
+}
+
+/* Of all that there is or was. The lock is held. */
+entry *holder(const void *address)
+{
+    entry *const x = holder_in(a.list, address);
+    return x ? x : holder_in(a.freed, address);
 }
 
 /* The bytes of the pages before and behind the allocation. */
@@ -143,13 +152,15 @@ bool memory_free(memory_kind kind, void *start)
     const auto at = a.list.find(static_cast<char *>(start));
     if (at == a.list.end() || at->second.kind != kind)
         return false;
-    allocation &x = at->second;
+    allocation x = at->second;
+    a.list.erase(at);
     if (kind == memory_kind::device)
         a.used -= x.bytes;
     x.kind = memory_kind::freed;
     allow(x.pages, x.pages_bytes);
     madvise(x.pages, x.pages_bytes, MADV_DONTNEED);
     protect(x, PROT_NONE);
+    a.freed[static_cast<char *>(start)] = x;
     return true;
 }
 
