@@ -314,7 +314,7 @@ void watch_phase(struct watch *watch, enum comm_phase phase)
     if (!watch)
         return;
     pthread_mutex_lock(&watch->lock);
-    watch->mine.phase = phase;
+    watch->mine.phase = (int32_t)phase;
     note(watch, "begins", "");
     pthread_mutex_unlock(&watch->lock);
 }
