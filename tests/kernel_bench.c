@@ -6,6 +6,7 @@
 /* Tiny, odd, aligned and large ones; heads of all the sizes that kernels treat apart. */
 static const struct kernel_limits shapes[] = {
     {.N = 1, .T = 1, .C = 1, .F = 1, .NH = 1, .HS = 1, .V = 5},
+    {.N = 1 * 3, .T = 3, .C = 201, .F = 77, .NH = 2, .HS = 35, .V = 334},    /* few rows */
     {.N = 3 * 7, .T = 7, .C = 10, .F = 9, .NH = 3, .HS = 3, .V = 17},
     {.N = 2 * 33, .T = 33, .C = 40, .F = 31, .NH = 4, .HS = 10, .V = 200},
     {.N = 2 * 72, .T = 72, .C = 64, .F = 128, .NH = 1, .HS = 64, .V = 256},

@@ -32,7 +32,11 @@ struct cpu_state *cpu_state(struct device *device);
 float *cpu_thread_scratch(struct device *device, int64_t floats);
 /* The shared scratch; asking for more than was reserved is a bug. */
 void *cpu_shared_scratch(struct device *device, size_t bytes);
-/* matmul_run with a failure latched in the device, named by the kernel that asked. */
+/* Products of so few rows are our own: weights are read from memory once a row at most, and from the
+ * cache for the others. */
+enum { FEW_ROWS = 4 };
+/* One product: by the library, a failure latched in the device and named by the kernel that asked; or by
+ * ourselves, if it has few rows. */
 void cpu_matmul(struct device *device, const char *kernel, const struct matmul *product);
 
 /* Rows of the classifier that are computed at a time. 512 rows of logits stay in the last-level cache;
@@ -76,6 +80,8 @@ struct simd_kernels {
     void (*cross_entropy)(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
                           const int32_t *targets, const uint8_t *mask, float gradient_scale,
                           int64_t rows, int V);
+    /* A product of at most FEW_ROWS rows, neither accumulated nor with a transposed. */
+    void (*few_rows)(const struct matmul *);
 };
 
 /* The kernels built from matrix products, for any instruction set. */

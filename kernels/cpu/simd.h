@@ -32,6 +32,7 @@
 #define simd_column_sums SIMD(simd_column_sums)
 #define simd_add_transposed SIMD(simd_add_transposed)
 #define simd_cross_entropy SIMD(simd_cross_entropy)
+#define simd_few_rows SIMD(simd_few_rows)
 
 void simd_embed_forward(struct device *, enum dtype act, const struct embed_forward *);
 void simd_embed_backward(struct device *, enum dtype act, const struct embed_backward *);
@@ -52,6 +53,7 @@ void simd_add_transposed(float *to, const float *from, int64_t rows, int64_t col
 void simd_cross_entropy(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
                         const int32_t *targets, const uint8_t *mask, float gradient_scale,
                         int64_t rows, int V);
+void simd_few_rows(const struct matmul *);
 
 enum { LANES = VECTOR_BYTES / 4 };
 typedef float vec __attribute__((vector_size(VECTOR_BYTES), aligned(4)));

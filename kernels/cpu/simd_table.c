@@ -26,4 +26,5 @@ const struct simd_kernels SIMD(simd_kernels) = {
     .column_sums = simd_column_sums,
     .add_transposed = simd_add_transposed,
     .cross_entropy = simd_cross_entropy,
+    .few_rows = simd_few_rows,
 };

@@ -64,6 +64,10 @@ void cpu_matmul(struct device *device, const char *kernel, const struct matmul *
 {
     if (product->M == 0 || product->N == 0)
         return;
+    if (product->M <= FEW_ROWS && !product->transpose_a && !product->accumulate) {
+        cpu_state(device)->simd->few_rows(product);
+        return;
+    }
     struct error *e = matmul_run(cpu_state(device)->matmul, product);
     if (e)
         device_fail(device, error_context(e, "in kernel %s", kernel));
