@@ -189,7 +189,7 @@ struct error *inspect_batch(const char *run_folder, const struct inspect_options
     if (!(e = checkpoint_open(&file, path)) &&
         !(e = config_parse(&config, checkpoint_config(file), path, NULL, 0)) &&
         !(e = checkpoint_tokenizer(file, &tokenizer)) &&
-        !(e = run_data_open(&corpus, config, false, tokenizer, true))) {
+        !(e = run_data_open(&corpus, config, false, tokenizer, RUN_DATA_READ))) {
         if (corpus_fingerprint(corpus) != checkpoint_progress(file)->train_fingerprint)
             puts("the data is not what the run was trained on: it changed since");
         e = show_batch(corpus, config, tokenizer, options->batch);

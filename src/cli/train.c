@@ -8,6 +8,51 @@
 #include <math.h>
 #include <string.h>
 
+/* What is no key of the configuration; taken out of the arguments. */
+struct request {
+    bool dry_run;
+    long long ranks, per_node;    /* of a dry run; 0: those there are */
+};
+
+/* "--name=N" or "--name N"; moves *i to the last argument it took. */
+static struct error *take_count(long long *out, bool *taken, const char *name, int argc, char **argv,
+                                int *i)
+{
+    const size_t length = strlen(name);
+    const char *argument = argv[*i];
+    if (strncmp(argument, name, length) || (argument[length] && argument[length] != '='))
+        return NULL;
+    *taken = true;
+    const char *text = argument[length] ? argument + length + 1 : *i + 1 < argc ? argv[++*i] : "";
+    return cli_parse_int(out, name, text, 1, 1 << 20);
+}
+
+static struct error *take_request(struct request *r, int *argc, char **argv)
+{
+    int kept = 0;
+    for (int i = 0; i < *argc; i++) {
+        bool taken = !strcmp(argv[i], "--dry-run");
+        r->dry_run |= taken;
+        TRY(take_count(&r->ranks, &taken, "--ranks", *argc, argv, &i));
+        TRY(take_count(&r->per_node, &taken, "--per-node", *argc, argv, &i));
+        if (!taken)
+            argv[kept++] = argv[i];
+    }
+    *argc = kept;
+    if (!r->dry_run && (r->ranks || r->per_node))
+        return error_new(ERROR_USAGE, "--ranks and --per-node are for --dry-run; mpirun says how many "
+                         "ranks a run has");
+    return NULL;
+}
+
+static struct error *plan(const struct request *r, struct comm *comm, struct config *config)
+{
+    const int ranks = r->ranks ? (int)r->ranks : comm_world_size(comm);
+    const int local = r->ranks ? ranks : comm_local_size(comm);
+    return job_plan(comm, config, &(struct job_ranks){
+        .ranks = ranks, .per_node = r->per_node ? (int)r->per_node : local});
+}
+
 static struct error *load(struct config **config, int argc, char **argv)
 {
     if (argc < 2 || !strncmp(argv[1], "--", 2))
@@ -29,11 +74,19 @@ static struct error *run_train(struct cli *cli, int argc, char **argv)
 {
     struct config *config = NULL;
     struct job *job = NULL;
+    struct request request = {.dry_run = false};
     double end_s = INFINITY;
     stop_catch_signals();
     TRY(cli_open_comm(cli));
+    struct error *e = comm_agree(cli->comm, take_request(&request, &argc, argv));
+    if (!e)
+        e = comm_agree(cli->comm, load(&config, argc, argv));
+    if (!e && request.dry_run) {
+        e = plan(&request, cli->comm, config);
+        config_destroy(config);
+        return e;
+    }
     warn_of_binding(cli->comm);
-    struct error *e = comm_agree(cli->comm, load(&config, argc, argv));
     if (!e)
         e = comm_agree(cli->comm, comm_rank(cli->comm) == 0
                                       ? cli_time_left(config->run.time_limit, &end_s)
@@ -58,8 +111,13 @@ const struct verb verb_train = {
     .run = run_train,
     .more_help = print_keys,
     .help =
-        "usage: galley train CONFIG [--section.key=value...]\n"
+        "usage: galley train CONFIG [--dry-run] [--section.key=value...]\n"
         "       mpirun -n RANKS --bind-to none galley train CONFIG [--section.key=value...]\n\n"
         "Trains as CONFIG (YAML) says; what follows it overrides single keys. A run is a folder\n"
-        "(run.folder): where it holds a checkpoint, training goes on from there.\n",
+        "(run.folder): where it holds a checkpoint, training goes on from there.\n\n"
+        "  --dry-run           tell parameters, bytes of every buffer, size of a checkpoint, steps,\n"
+        "                      tokens and fingerprint of the data, and whether it fits; writes\n"
+        "                      nothing, and allocates nothing of it\n"
+        "  --ranks N           the dry run is for N ranks; default: those that were started\n"
+        "  --per-node N        so many of them on a node; default: all\n",
 };

@@ -101,10 +101,16 @@ int buckets_count(const struct buckets *buckets)
     return buckets->n;
 }
 
-size_t buckets_extra_bytes(const struct buckets *buckets)
+struct error *buckets_extra_bytes(size_t *bytes, const struct device *device, int64_t count,
+                                  int world_size)
 {
-    const struct collectives *c = buckets->collectives;
-    return c && c->copies ? (size_t)buckets->count * sizeof(float) : 0;
+    const struct collectives *collectives;
+    *bytes = 0;
+    if (world_size == 1)
+        return NULL;
+    TRY(collectives_for(&collectives, device));
+    *bytes = collectives->copies ? (size_t)count * sizeof(float) : 0;
+    return NULL;
 }
 
 /* Up to and with bucket `last`. */

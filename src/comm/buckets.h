@@ -32,8 +32,9 @@ MUST_USE struct error *buckets_create(struct buckets **out, struct comm *comm,
 /* Without buckets_end before it, sums that go on are given up. NULL is fine. */
 void buckets_destroy(struct buckets *buckets);
 int buckets_count(const struct buckets *buckets);
-/* What summing takes of host memory beside the gradients, for the memory plan. */
-size_t buckets_extra_bytes(const struct buckets *buckets);
+/* What summing `count` gradients takes of host memory beside them, for the memory plan. */
+MUST_USE struct error *buckets_extra_bytes(size_t *bytes, const struct device *device, int64_t count,
+                                           int world_size);
 
 /* Local, returns soon. Elements [first, end of buffer) are final on this rank once the device has done
  * what is queued; begins the buckets that lie wholly in it and have not begun. */

@@ -291,6 +291,7 @@ struct error *watch_record(struct watch *watch, const char *folder)
     snprintf(path, sizeof path, "%s/flight/rank-%05d.log", folder, watch->rank);
     TRY(flight_open(&flight, path));
     pthread_mutex_lock(&watch->lock);
+    flight_close(watch->flight);    /* of the run before */
     watch->flight = flight;
     snprintf(watch->folder, sizeof watch->folder, "%s/flight", folder);
     pthread_mutex_unlock(&watch->lock);

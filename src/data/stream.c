@@ -190,30 +190,59 @@ static struct error *check_options(const struct stream_options *o)
     return NULL;
 }
 
-static void place_slots(struct stream *s, struct arena *arena)
+static struct slot place_slot(const struct stream *s, struct arena *arena)
 {
     const size_t B = (size_t)s->options.micro_batch, n = B * (size_t)s->options.T;
+    return (struct slot){
+        .rows = {
+            .tokens = arena_take(arena, n * sizeof(int32_t)),
+            .targets = arena_take(arena, n * sizeof(int32_t)),
+            .key_mask = arena_take(arena, n),
+            .loss_mask = arena_take(arena, n),
+            .metric_mask = arena_take(arena, n),
+            .first_key = s->has_first_key ? arena_take(arena, n * sizeof(int32_t)) : NULL,
+            .positions = s->has_positions ? arena_take(arena, n * sizeof(int32_t)) : NULL,
+        },
+        .samples = arena_take(arena, B * sizeof(int64_t)),
+        .ready = -1,
+    };
+}
+
+static void place_slots(struct stream *s, struct arena *arena)
+{
     for (int i = 0; i < s->slot_count; i++)
-        s->slots[i] = (struct slot){
-            .rows = {
-                .tokens = arena_take(arena, n * sizeof(int32_t)),
-                .targets = arena_take(arena, n * sizeof(int32_t)),
-                .key_mask = arena_take(arena, n),
-                .loss_mask = arena_take(arena, n),
-                .metric_mask = arena_take(arena, n),
-                .first_key = s->has_first_key ? arena_take(arena, n * sizeof(int32_t)) : NULL,
-                .positions = s->has_positions ? arena_take(arena, n * sizeof(int32_t)) : NULL,
-            },
-            .samples = arena_take(arena, B * sizeof(int64_t)),
-            .ready = -1,
-        };
+        s->slots[i] = place_slot(s, arena);
+}
+
+static void find_columns(struct stream *s)
+{
+    const struct blend *const blend = s->options.blend;
+    for (int k = 0; k < blend->count; k++) {
+        s->has_first_key |= blend->sources[k].has_first_key;
+        s->has_positions |= blend->sources[k].has_positions;
+    }
+}
+
+/* The consumer keeps one while `prefetch` are made ahead. */
+static int slots_of(const struct stream_options *options)
+{
+    return options->prefetch + 1;
+}
+
+size_t stream_bytes(const struct stream_options *options)
+{
+    struct stream s = {.options = *options};
+    struct arena plan = {0};
+    find_columns(&s);
+    for (int i = 0; i < slots_of(options); i++)
+        (void)place_slot(&s, &plan);
+    return plan.used;
 }
 
 static struct error *allocate_slots(struct stream *s)
 {
     struct arena plan = {0};
-    /* The consumer keeps one while `prefetch` are made ahead. */
-    s->slot_count = s->options.prefetch + 1;
+    s->slot_count = slots_of(&s->options);
     s->slots = calloc((size_t)s->slot_count, sizeof *s->slots);
     if (!s->slots)
         return error_new(ERROR_MEMORY, "no memory for %d prefetched micro-batches", s->slot_count);
@@ -278,10 +307,7 @@ struct error *stream_open(struct stream **out, const struct stream_options *opti
     s->options = *options;
     s->name = options->blend->sources[0].name;
     s->samples = blend_samples(options->blend);
-    for (int k = 0; k < options->blend->count; k++) {
-        s->has_first_key |= options->blend->sources[k].has_first_key;
-        s->has_positions |= options->blend->sources[k].has_positions;
-    }
+    find_columns(s);
     s->steps_per_epoch = stream_steps_per_epoch(options);
     s->first_step = epoch * s->steps_per_epoch + step;
     s->rows_per_step = options->global_batch / options->world_size;

@@ -15,6 +15,8 @@
 #include "data/batch.h"
 #include "data/blend.h"
 
+#include <stddef.h>
+
 struct stream;
 
 struct stream_options {
@@ -33,6 +35,9 @@ struct stream_options {
 MUST_USE struct error *stream_open(struct stream **out, const struct stream_options *options,
                                    int64_t epoch, int64_t step);
 void stream_close(struct stream *stream);
+
+/* The memory of the micro-batches read ahead. */
+size_t stream_bytes(const struct stream_options *options);
 
 /* Steps of an epoch with these options: ceil or floor of samples / G. */
 int64_t stream_steps_per_epoch(const struct stream_options *options);

@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct allocation {
     struct allocation *next;
     void *memory;
     size_t bytes;
+    const char *purpose;
     enum place { ON_DEVICE, SHARED, ON_HOST } place;
 };
 
@@ -22,6 +24,7 @@ struct device {
     char description[128];
     struct allocation *allocations;
     size_t allocated_bytes;
+    bool plan_only;
     const struct device_sharing *sharing;    /* NULL: shared memory is like any other */
     void *attached;
     void (*destroy_attached)(void *);
@@ -63,6 +66,7 @@ struct error *device_open(struct device **out, const struct device_options *opti
     if (!d)
         return error_new(ERROR_MEMORY, "no memory for the device (%zu bytes)", sizeof *d);
     d->backend = backend;
+    d->plan_only = options->plan_only;
 
     struct error *e =
         backend->open(&d->self, &d->threads, d->description, sizeof d->description, options);
@@ -74,9 +78,22 @@ struct error *device_open(struct device **out, const struct device_options *opti
     return NULL;
 }
 
+/* Addresses without memory: what touches them ends the program. */
+static struct error *reserve_addresses(void **out, size_t bytes)
+{
+    void *memory = mmap(NULL, bytes > 0 ? bytes : 1, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return error_errno(ERROR_MEMORY, "cannot plan %zu bytes", bytes);
+    *out = memory;
+    return NULL;
+}
+
 static void release(struct device *device, struct allocation *a)
 {
-    if (a->place == ON_HOST)
+    if (device->plan_only)
+        munmap(a->memory, a->bytes > 0 ? a->bytes : 1);
+    else if (a->place == ON_HOST)
         device->backend->release_host(device->self, a->memory, a->bytes);
     else if (a->place == SHARED)
         device->sharing->release(a->memory);
@@ -135,9 +152,12 @@ static struct error *allocate(struct device *device, void **out, size_t bytes, c
     if (!a)
         return error_new(ERROR_MEMORY, "no memory for %s (%zu bytes)", purpose, bytes);
     a->bytes = bytes;
+    a->purpose = purpose;
     a->place = place;
 
-    if (place == ON_HOST)
+    if (device->plan_only)
+        e = reserve_addresses(&a->memory, bytes);
+    else if (place == ON_HOST)
         e = device->backend->allocate_host(device->self, &a->memory, bytes, purpose);
     else if (place == SHARED)
         e = allocate_shared(device, &a->memory, bytes);
@@ -195,29 +215,41 @@ size_t device_allocated_bytes(const struct device *device)
     return device->allocated_bytes;
 }
 
+void device_each_allocation(const struct device *device,
+                            void (*tell)(void *self, const char *purpose, size_t bytes), void *self)
+{
+    for (const struct allocation *a = device->allocations; a; a = a->next)
+        tell(self, a->purpose, a->bytes);
+}
+
 void device_copy_in(struct device *device, void *to, const void *host, size_t bytes)
 {
-    device->backend->copy_in(device, to, host, bytes);
+    if (!device->plan_only)
+        device->backend->copy_in(device, to, host, bytes);
 }
 
 void device_copy_out(struct device *device, void *host, const void *from, size_t bytes)
 {
-    device->backend->copy_out(device, host, from, bytes);
+    if (!device->plan_only)
+        device->backend->copy_out(device, host, from, bytes);
 }
 
 void device_copy(struct device *device, void *to, const void *from, size_t bytes)
 {
-    device->backend->copy(device, to, from, bytes);
+    if (!device->plan_only)
+        device->backend->copy(device, to, from, bytes);
 }
 
 void device_zero(struct device *device, void *memory, size_t bytes)
 {
-    device->backend->zero(device, memory, bytes);
+    if (!device->plan_only)
+        device->backend->zero(device, memory, bytes);
 }
 
 void device_upload(struct device *device, void *to, const void *host, size_t bytes)
 {
-    device->backend->upload(device, to, host, bytes);
+    if (!device->plan_only)
+        device->backend->upload(device, to, host, bytes);
 }
 
 struct error *device_fetch(struct device *device, void *host, const void *from, size_t bytes)

@@ -30,6 +30,8 @@ struct device_options {
     bool tf32;           /* on a GPU, fp32 matrix products may use TF32: 10 bits of mantissa */
     bool tune;           /* on a GPU, time each matrix product's algorithms once and take the fastest:
                           * two runs may then round differently */
+    bool plan_only;      /* allocations are only counted: their memory must not be touched, and copies do
+                          * nothing */
 };
 
 MUST_USE struct error *device_open(struct device **out, const struct device_options *options);
@@ -43,7 +45,7 @@ const char *device_description(const struct device *device);
 int device_threads(const struct device *device);
 
 /* Zeroed memory of the device, aligned to 64 bytes at least, touched already (no page faults later);
- * `purpose` is what the memory plan and an out-of-memory error call it. Lives until device_release
+ * `purpose` (a literal) is what the memory plan and an out-of-memory error call it. Lives until device_release
  * or device_close. */
 MUST_USE struct error *device_allocate(struct device *device, void **out, size_t bytes,
                                        const char *purpose);
@@ -66,6 +68,9 @@ MUST_USE struct error *device_allocate_shared(struct device *device, void **out,
 
 /* All that is handed out now. */
 size_t device_allocated_bytes(const struct device *device);
+/* Tells of each of those, the newest first. */
+void device_each_allocation(const struct device *device,
+                            void (*tell)(void *self, const char *purpose, size_t bytes), void *self);
 
 /* Host memory the device copies from and to quickly (pinned for a GPU); same life and rules. */
 MUST_USE struct error *device_allocate_host(struct device *device, void **out, size_t bytes,

@@ -59,6 +59,8 @@ struct checkpoint {
 MUST_USE struct error *checkpoint_write(const char *run_folder, const struct checkpoint *checkpoint,
                                         size_t *bytes);
 
+/* The size of a file of such a model, but for tokenizer and history: at least its tensors', at most this. */
+size_t checkpoint_planned_bytes(const struct parameters *parameters);
 /* An error where the file system has no room for one more checkpoint of such a model. */
 MUST_USE struct error *checkpoint_check_space(const char *run_folder,
                                               const struct parameters *parameters);

@@ -191,6 +191,11 @@ static struct error *checkpoints_folder(char *folder, size_t bytes, const char *
     return NULL;
 }
 
+size_t checkpoint_planned_bytes(const struct parameters *parameters)
+{
+    return CHECKPOINT_TENSOR_KINDS * sizeof(float) * (size_t)parameters->count + (1 << 20);
+}
+
 struct error *checkpoint_check_space(const char *run_folder, const struct parameters *parameters)
 {
     char folder[4096];
@@ -198,7 +203,7 @@ struct error *checkpoint_check_space(const char *run_folder, const struct parame
     struct statvfs status;
     if (statvfs(folder, &status))
         return error_errno(ERROR_IO, "cannot ask for the free space of %s", folder);
-    const double need = 4.0 * CHECKPOINT_TENSOR_KINDS * (double)parameters->count + (1 << 20);
+    const double need = (double)checkpoint_planned_bytes(parameters);
     const double available = (double)status.f_bavail * (double)status.f_frsize;
     if (available < need)
         return error_new(ERROR_IO, "no space for a checkpoint in %s: it needs %.1f MB, %.1f MB are "

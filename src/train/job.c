@@ -1,5 +1,5 @@
 /* job.c - opens the parts of a training run, one stage after the other, and runs it. */
-#include "train/job.h"
+#include "train/job_inside.h"
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -23,41 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CALLBACKS = 5 };
 #define SLOW_DISK_BYTES_S 100e6    /* what a checkpoint is thought to be written with, before one was */
-
-struct job {
-    struct comm *comm;
-    const struct config *config;
-    double end_s;                         /* when the run must have ended */
-    bool is_rank_0;
-    char *config_yaml;
-
-    struct run_folder *folder;            /* rank 0 only, as is the file */
-    struct checkpoint_file *file;         /* what the run goes on from; NULL: it begins */
-    struct model_source *source;          /* what a new run's weights come from; NULL: chance */
-    bool resumed;
-    struct progress progress;             /* of the checkpoint, on every rank */
-    struct history history;
-
-    struct tokenizer *tokenizer;
-    struct corpus *train, *validation;    /* validation may be NULL */
-    size_t resident_before;               /* bytes, before what follows is allocated */
-    struct device *device;
-    const struct kernels *kernels;
-    struct model *model;
-    struct optimizer *optimizer;
-    struct snapshot *snapshot;
-    struct saver *saver;                  /* rank 0 only */
-    struct buckets *buckets;
-    struct stream *stream;
-
-    int micro_batch, micro_batches;       /* rows of one forward pass; passes of one step */
-    int64_t steps_per_epoch, last_step;
-    struct schedule schedule;
-    struct callback callbacks[MOST_CALLBACKS];
-    int callback_count;
-};
 
 static bool has_validation(const struct job *j)
 {
@@ -135,15 +101,24 @@ static int sample_positions(const struct config *c)
     return strcmp(c->train.loss_mean, "positions") ? 0 : (int)c->data.sequence_length;
 }
 
-static struct error *open_corpora(struct job *j)
+/* The cache is rank 0's to make; a plan leaves nothing behind. */
+static enum run_data_cache cache_of(const struct job *j)
 {
-    TRY(run_data_open(&j->train, j->config, false, j->tokenizer, !j->is_rank_0));
+    return j->plan_only ? RUN_DATA_UNCACHED : j->is_rank_0 ? RUN_DATA_MAKE : RUN_DATA_READ;
+}
+
+struct error *job_open_corpora(struct job *j)
+{
+    if (j->config->data.train.count == 0)
+        return error_new(ERROR_USAGE, "data.train is empty; give text files or globs in the "
+                         "configuration or as --data.train=FILE");
+    TRY(run_data_open(&j->train, j->config, false, j->tokenizer, cache_of(j)));
     if (has_validation(j))
-        TRY(run_data_open(&j->validation, j->config, true, j->tokenizer, !j->is_rank_0));
+        TRY(run_data_open(&j->validation, j->config, true, j->tokenizer, cache_of(j)));
     return NULL;
 }
 
-static struct error *check_data(struct job *j)
+struct error *job_check_data(struct job *j)
 {
     const struct config *c = j->config;
     const int64_t samples = corpus_samples(j->train);
@@ -164,39 +139,37 @@ static struct error *check_data(struct job *j)
 /* Rank 0 first: it unpacks and scans, the others find what it made. */
 static struct error *open_data(struct job *j)
 {
-    if (j->config->data.train.count == 0)
-        return error_new(ERROR_USAGE, "data.train is empty; give text files or globs in the "
-                         "configuration or as --data.train=FILE");
-    TRY(comm_agree(j->comm, j->is_rank_0 ? open_corpora(j) : NULL));
-    TRY(comm_agree(j->comm, j->is_rank_0 ? NULL : open_corpora(j)));
+    TRY(comm_agree(j->comm, j->is_rank_0 ? job_open_corpora(j) : NULL));
+    TRY(comm_agree(j->comm, j->is_rank_0 ? NULL : job_open_corpora(j)));
     TRY(comm_check_equal(j->comm, "the training text", corpus_fingerprint(j->train)));
-    TRY(check_data(j));
+    TRY(job_check_data(j));
     char description[128];
     corpus_describe(j->train, description, sizeof description);
-    log_info("data  %s to train on, %lld to validate", description,
-             (long long)(j->validation ? corpus_samples(j->validation) : 0));
+    log_info("data  %s to train on, %lld to validate; fingerprint %016llx", description,
+             (long long)(j->validation ? corpus_samples(j->validation) : 0),
+             (unsigned long long)corpus_fingerprint(j->train));
     return NULL;
 }
 
-static struct stream_options stream_options(const struct job *j)
+struct stream_options job_stream_options(const struct job *j)
 {
     const struct config *c = j->config;
     return (struct stream_options){
         .blend = corpus_blend(j->train), .T = (int)c->data.sequence_length,
         .global_batch = (int)c->train.global_batch,
         .micro_batch = j->micro_batch, .rank = comm_rank(j->comm),
-        .world_size = comm_world_size(j->comm), .threads = (int)c->data.threads,
+        .world_size = j->ranks, .threads = (int)c->data.threads,
         .prefetch = (int)c->data.prefetch, .drop_last = c->data.drop_last,
     };
 }
 
-static struct error *plan_steps(struct job *j)
+struct error *job_plan_steps(struct job *j)
 {
     const struct config *c = j->config;
-    const int64_t share = c->train.global_batch / comm_world_size(j->comm);
+    const int64_t share = c->train.global_batch / j->ranks;
     j->micro_batch = (int)(c->train.micro_batch > 0 ? c->train.micro_batch : share);
     j->micro_batches = (int)(share / j->micro_batch);
-    const struct stream_options options = stream_options(j);
+    const struct stream_options options = job_stream_options(j);
     j->steps_per_epoch = stream_steps_per_epoch(&options);
     j->last_step = c->train.steps > 0 ? c->train.steps : c->train.epochs * j->steps_per_epoch;
     j->schedule = (struct schedule){
@@ -241,17 +214,17 @@ static bool repeats_steps(const struct job *j)
            model_spec(j->model)->dropout <= 0;
 }
 
-static struct error *open_device(struct job *j)
+struct error *job_open_device(struct job *j)
 {
     const struct config *c = j->config;
     j->resident_before = memory_resident_bytes();
     return device_open(&j->device, &(struct device_options){
         .kind = c->device.kind, .threads = (int)c->device.threads,
-        .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm),
-        .tf32 = c->device.tf32, .tune = c->device.tune});
+        .local_rank = comm_local_rank(j->comm), .local_size = j->local_ranks,
+        .tf32 = c->device.tf32, .tune = c->device.tune, .plan_only = j->plan_only});
 }
 
-static struct error *make_model(struct job *j)
+struct error *job_make_model(struct job *j)
 {
     const struct config *c = j->config;
     const struct model_spec spec = job_wanted_spec(c);
@@ -311,7 +284,7 @@ static struct error *load_values(struct job *j)
     int64_t count;
     float *summed = model_summed(j->model, &count);
     TRY(buckets_create(&j->buckets, j->comm, j->device, summed, count, bucket_bytes));
-    const struct stream_options options = stream_options(j);
+    const struct stream_options options = job_stream_options(j);
     const int64_t step = j->progress.step;
     return stream_open(&j->stream, &options, step / j->steps_per_epoch, step % j->steps_per_epoch);
 }
@@ -375,6 +348,24 @@ static struct error *add_callbacks(struct job *j)
         .first_write_s = 3.0 * (double)j->snapshot->bytes / SLOW_DISK_BYTES_S});
 }
 
+struct error *job_make_trainer(struct job *j)
+{
+    return trainer_create(&j->trainer, &(struct trainer_parts){
+        .comm = j->comm, .device = j->device, .kernels = j->kernels, .model = j->model,
+        .optimizer = j->optimizer, .buckets = j->buckets, .stream = j->stream,
+        .schedule = &j->schedule, .micro_batch = j->micro_batch,
+        .micro_batches = j->micro_batches, .T = (int)j->config->data.sequence_length,
+        .sample_positions = sample_positions(j->config),
+        .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
+        .check_every_steps = j->config->train.check_every_steps,
+        .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .skip_steps = scales_losses(j),
+        .graphs = repeats_steps(j),
+        .stop_asked = stop_asked,
+        .callbacks = j->callbacks, .callback_count = j->callback_count},
+        &(struct trainer_start){.step = j->progress.step, .updates = j->progress.updates,
+                                .samples = j->progress.samples, .tokens = j->progress.tokens});
+}
+
 /* ---- the whole ---- */
 
 static void set_deadlines(const struct job *j)
@@ -419,7 +410,7 @@ static struct error *tell_stop(const struct job *j)
 static struct error *open_stages(struct job *j, struct config *config)
 {
     set_deadlines(j);
-    TRY(comm_agree(j->comm, config_check_ranks(j->config, comm_world_size(j->comm))));
+    TRY(comm_agree(j->comm, config_check_ranks(j->config, j->ranks)));
     TRY(comm_agree(j->comm, open_folder(j)));
     TRY(comm_agree(j->comm, origin_complete(config, j->comm, j->file, j->source)));
     TRY(comm_agree(j->comm, start_logs(j)));
@@ -428,27 +419,18 @@ static struct error *open_stages(struct job *j, struct config *config)
     TRY(comm_agree(j->comm,
                    run_tokenizer_open(&j->tokenizer, j->comm, j->config, j->file, j->source)));
     TRY(comm_agree(j->comm, open_data(j)));
-    TRY(comm_agree(j->comm, plan_steps(j)));
-    TRY(comm_agree(j->comm, open_device(j)));
+    TRY(comm_agree(j->comm, job_plan_steps(j)));
+    TRY(comm_agree(j->comm, job_open_device(j)));
     TRY(comm_agree(j->comm, buckets_prepare(j->comm, j->device)));
-    TRY(comm_agree(j->comm, make_model(j)));
+    TRY(comm_agree(j->comm, job_make_model(j)));
     TRY(comm_share_device(j->comm, device_description(j->device)));
     TRY(comm_agree(j->comm, load_values(j)));
     TRY(comm_agree(j->comm, add_callbacks(j)));
+    TRY(comm_agree(j->comm, job_make_trainer(j)));
     return comm_agree(j->comm, check_stop(j));
 }
 
-static void tell_memory(const struct job *j)
-{
-    const double before = (double)j->resident_before;
-    const double model = (double)device_allocated_bytes(j->device);
-    const double summing = (double)buckets_extra_bytes(j->buckets);
-    log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB to sum "
-             "gradients over ranks, %.1f MB there before", 1e-6 * (before + model + summing),
-             1e-6 * model, 1e-6 * summing, 1e-6 * before);
-}
-
-static void tell_plan(const struct job *j)
+static struct error *tell_plan(const struct job *j)
 {
     if (j->is_rank_0)
         fprintf(stderr, "%s", j->config_yaml);
@@ -458,12 +440,13 @@ static void tell_plan(const struct job *j)
     log_info("model  %lld parameters; %lld steps an epoch, %lld in all",
              (long long)model_parameters(j->model)->count, (long long)j->steps_per_epoch,
              (long long)j->last_step);
-    tell_memory(j);
+    TRY(job_tell_memory(j, NULL));
     if (*j->config->run.start_from && !j->resumed)
         log_info("starting from  %s", j->config->run.start_from);
     if (j->resumed)
         log_info("resuming  after step %lld (epoch %.2f)", (long long)j->progress.step,
                  (double)j->progress.step / (double)j->steps_per_epoch);
+    return NULL;
 }
 
 struct error *job_open(struct job **out, struct comm *comm, struct config *config,
@@ -476,13 +459,16 @@ struct error *job_open(struct job **out, struct comm *comm, struct config *confi
     j->config = config;
     j->end_s = end_s;
     j->is_rank_0 = comm_rank(comm) == 0;
+    j->ranks = comm_world_size(comm);
+    j->local_ranks = comm_local_size(comm);
     history_init(&j->history);
     struct error *e = open_stages(j, config);
+    if (!e)
+        e = comm_agree(comm, tell_plan(j));
     if (e) {
         job_close(j);
         return e;
     }
-    tell_plan(j);
     *out = j;
     return NULL;
 }
@@ -495,6 +481,7 @@ void job_close(struct job *job)
         if (job->callbacks[i].destroy)
             job->callbacks[i].destroy(job->callbacks[i].self);
     saver_destroy(job->saver);    /* while what it writes is still there */
+    trainer_destroy(job->trainer);
     stream_close(job->stream);
     buckets_destroy(job->buckets);
     snapshot_destroy(job->snapshot);
@@ -515,29 +502,13 @@ void job_close(struct job *job)
 struct error *job_run(struct job *job)
 {
     struct job *j = job;
-    struct trainer *trainer;
-    TRY(trainer_create(&trainer, &(struct trainer_parts){
-        .comm = j->comm, .device = j->device, .kernels = j->kernels, .model = j->model,
-        .optimizer = j->optimizer, .buckets = j->buckets, .stream = j->stream,
-        .schedule = &j->schedule, .micro_batch = j->micro_batch,
-        .micro_batches = j->micro_batches, .T = (int)j->config->data.sequence_length,
-        .sample_positions = sample_positions(j->config),
-        .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
-        .check_every_steps = j->config->train.check_every_steps,
-        .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .skip_steps = scales_losses(j),
-        .graphs = repeats_steps(j),
-        .stop_asked = stop_asked,
-        .callbacks = j->callbacks, .callback_count = j->callback_count},
-        &(struct trainer_start){.step = j->progress.step, .updates = j->progress.updates,
-                                .samples = j->progress.samples, .tokens = j->progress.tokens}));
-    struct error *e = trainer_run(trainer);
-    const bool stopped = trainer_stopped(trainer);
-    if (e)
+    struct error *e = trainer_run(j->trainer);
+    if (e) {
         buckets_abandon(j->buckets);
-    trainer_destroy(trainer);
-    TRY(e);
+        return e;
+    }
     TRY(buckets_end(j->buckets));
-    if (stopped)
+    if (trainer_stopped(j->trainer))
         return tell_stop(j);
     double resident = (double)memory_resident_bytes();
     TRY(comm_max(j->comm, &resident, 1));

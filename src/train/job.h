@@ -24,6 +24,20 @@ MUST_USE struct error *job_open(struct job **out, struct comm *comm, struct conf
                                 double end_s);
 void job_close(struct job *job);
 
+/* How many ranks a plan is for. */
+struct job_ranks {
+    int ranks, per_node;
+};
+
+/*
+ * Collective; one rank is enough. Tells what the run would be, for any number of ranks: parameters, bytes of every buffer, size of a
+ * checkpoint, steps, tokens, fingerprint of the data. Reads the data, and the sizes of the model it starts
+ * from; writes nothing, and allocates nothing of what it plans. What does not fit into this node's memory,
+ * or on the disk, is an error.
+ */
+MUST_USE struct error *job_plan(struct comm *comm, struct config *config,
+                                const struct job_ranks *ranks);
+
 /* Trains to the end of the run, callbacks and checkpoints included. Where any rank was asked to stop
  * (base/stop.h) or time is up, the state is saved, and it is an agreed ERROR_INTERRUPTED. */
 MUST_USE struct error *job_run(struct job *job);

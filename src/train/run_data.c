@@ -14,7 +14,7 @@ static enum corpus_kind kind_of(const char *name)
 }
 
 struct error *run_data_open(struct corpus **out, const struct config *config, bool validation,
-                            const struct tokenizer *tokenizer, bool cache_read_only)
+                            const struct tokenizer *tokenizer, enum run_data_cache use)
 {
     const struct config *const c = config;
     const struct config_list *const inputs = validation ? &c->data.validation : &c->data.train;
@@ -24,9 +24,10 @@ struct error *run_data_open(struct corpus **out, const struct config *config, bo
         .kind = kind_of(c->data.kind),
         .data = {
             .inputs = (const char *const *)inputs->items, .input_count = inputs->count,
-            .field = c->data.field, .min_bytes = config_min_bytes(c), .cache_folder = cache,
-            .cache_read_only = cache_read_only, .name = validation ? "validation" : "training",
-            .show_progress = !cache_read_only,
+            .field = c->data.field, .min_bytes = config_min_bytes(c),
+            .cache_folder = use == RUN_DATA_UNCACHED ? NULL : cache,
+            .cache_read_only = use == RUN_DATA_READ, .name = validation ? "validation" : "training",
+            .show_progress = use != RUN_DATA_READ,
         },
         .weights = (const char *const *)c->data.weights.items,
         .weight_count = validation ? 0 : c->data.weights.count,

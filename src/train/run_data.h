@@ -5,10 +5,12 @@
 #include "base/config.h"
 #include "data/corpus.h"
 
-/* Opens what data.train names, or data.validation. The run folder's cache is made where it is missing,
- * unless `cache_read_only`. The tokenizer is borrowed. */
+/* The run folder's cache of unpacked text and index: made where it is missing, only used, or left alone. */
+enum run_data_cache { RUN_DATA_MAKE, RUN_DATA_READ, RUN_DATA_UNCACHED };
+
+/* Opens what data.train names, or data.validation. The tokenizer is borrowed. */
 MUST_USE struct error *run_data_open(struct corpus **out, const struct config *config,
                                      bool validation, const struct tokenizer *tokenizer,
-                                     bool cache_read_only);
+                                     enum run_data_cache use);
 
 #endif
