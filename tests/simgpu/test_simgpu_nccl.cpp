@@ -130,6 +130,7 @@ void sums_are_right()
         NEED(!cudaGraphLaunch(exec, s.compute));
         s.expect(100);
     }
+    NEED(!cudaGraphExecDestroy(exec) && !cudaGraphDestroy(graph));
     NEED(!ncclCommDeregister(s.comm, handle));
     s.close();
 }
