@@ -136,9 +136,9 @@ static inline float exp_fast(float x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     const union {
-        int32_t bits;
+        uint32_t bits;    /* shifted as unsigned: of NaN, n is the smallest integer */
         float value;
-    } power = {.bits = ((int32_t)n + 127) << 23};
+    } power = {.bits = (uint32_t)((int32_t)n + 127) << 23};
     return ((p * r * r + r) + 1.0f) * power.value;
 }
 
