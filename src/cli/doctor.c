@@ -193,7 +193,7 @@ static void check_disk(const struct patient *p, struct finding *f)
     for (int i = 0; i < PARTS && good; i++)
         good = write(fd, part, PART) == PART;
     good = good && !fsync(fd);
-    const double rate = (double)PART * PARTS / (clock_now_s() - start_s);
+    const double rate = (double)PART * (double)PARTS / (clock_now_s() - start_s);
     if (!good)
         find(f, BAD, "cannot write %d MB to %s: %s", PARTS, p->config->run.folder, strerror(errno));
     else if ((double)p->checkpoint_bytes / rate > 300)

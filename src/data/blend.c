@@ -25,7 +25,7 @@ struct error *blend_share(struct blend *blend, const double *weights)
     for (int k = 0; k < blend->count; k++)
         sum += weights[k];
     for (int k = 0; k < blend->count; k++) {
-        const double exact = weights[k] / sum * BLEND_PERIOD;
+        const double exact = weights[k] / sum * (double)BLEND_PERIOD;
         blend->shares[k] = (int32_t)exact;
         remainders[k] = exact - blend->shares[k];
         left -= blend->shares[k];

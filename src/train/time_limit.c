@@ -53,7 +53,7 @@ static struct error *time_limit_run(void *self, const struct step_report *report
 
     /* A save may have to wait for one that is being written. */
     const double save_s = 2 * (measured_s > 0 ? measured_s : o->first_write_s);
-    const double steps_s = STEPS_TO_STOP * t->longest_step_s + t->longest_gap_s;
+    const double steps_s = (double)STEPS_TO_STOP * t->longest_step_s + t->longest_gap_s;
     if (o->end_s - now_s < o->margin_s + save_s + steps_s)
         stop_ask("the time limit");
     return NULL;

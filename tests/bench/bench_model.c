@@ -106,7 +106,7 @@ static struct error *time_decoding(struct model *model, double *best_s)
             for (int v = 1; v < model_spec(model)->V && !e; v++)    /* greedy */
                 token = logits[v] > logits[token] ? v : token;
         }
-        const double took_s = (clock_now_s() - start_s) / DECODED;
+        const double took_s = (clock_now_s() - start_s) / (double)DECODED;
         if (run > 0 && took_s < *best_s)
             *best_s = took_s;
     }

@@ -133,7 +133,7 @@ static struct error *bench_stream(const char *folder, int64_t vocabulary_size, i
     for (int64_t left = corpus_samples(corpus); left > 0 && !e; left -= BATCH)
         e = stream_read(stream, &batch, &wait_s);
     const double start_s = clock_now_s();
-    while (!e && clock_now_s() < start_s + READS_S) {
+    while (!e && clock_now_s() < start_s + (double)READS_S) {
         work(step_s);
         e = stream_read(stream, &batch, &wait_s);
         waited_s += wait_s;

@@ -96,7 +96,7 @@ static void test_the_serial_correlation_is_that_of_a_shuffle(void **state)
 {
     (void)state;
     const double sampling = 4 / sqrt((double)N);
-    const double windows = (1 + 4 / sqrt((double)N / (BLOCK * ORDER_WINDOW))) / ORDER_WINDOW;
+    const double windows = (1 + 4 / sqrt((double)N / (double)(BLOCK * ORDER_WINDOW))) / (double)ORDER_WINDOW;
     static const int lags[] = {1, 2, 3, 64, 1000};
     for (uint64_t seed = 0; seed < 6; seed++) {
         int64_t *const at = whole_order(seed, (int64_t)seed);
@@ -127,7 +127,7 @@ static void test_block_neighbours_are_as_rare_as_promised(void **state)
             neighbours += llabs((long long)(at[p] - at[p - 1])) == 1;
         }
         free(at);
-        const double expected = (double)N / ORDER_WINDOW;
+        const double expected = (double)N / (double)ORDER_WINDOW;
         if (!(fabs(same_block - expected) < 4 * sqrt(expected)) || neighbours >= 32)
             fail_msg("seed %llu: %d pairs of a block, expected %.0f; %d of neighbours",
                      (unsigned long long)seed, same_block, expected, neighbours);
@@ -148,9 +148,9 @@ static void test_every_stretch_of_an_epoch_has_samples_from_everywhere(void **st
             counts[p / part][at[p] / part]++;
         free(at);
         double chi = 0;
-        const double mean = (double)N / (PARTS * PARTS) / BLOCK;
+        const double mean = (double)N / (double)(PARTS * PARTS * BLOCK);
         for (int i = 0; i < PARTS * PARTS; i++) {
-            const double blocks = (double)counts[i / PARTS][i % PARTS] / BLOCK;
+            const double blocks = (double)counts[i / PARTS][i % PARTS] / (double)BLOCK;
             chi += (blocks - mean) * (blocks - mean) / mean;
         }
         /* 7 x 7 degrees of freedom: 0.01 % and 99.99 % quantiles. */

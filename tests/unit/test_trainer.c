@@ -222,7 +222,7 @@ static void test_loss_scaling_skips_until_gradients_are_finite(void **state)
             assert_true(r.reports[i].skipped == (i < skipped));
             assert_true(r.reports[i].loss_scale == 0x1p130 / (double)(1 << halved));
             const int updates = i - halved;
-            assert_true(fabs(r.reports[i].learning_rate - 0.01 * (STEPS - updates) / STEPS) < 1e-12);
+            assert_true(fabs(r.reports[i].learning_rate - 0.01 * (double)(STEPS - updates) / (double)STEPS) < 1e-12);
             assert_true(isfinite(r.reports[i].loss));
         }
         const struct update_state *s = optimizer_state(r.optimizer);
