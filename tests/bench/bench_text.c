@@ -1,12 +1,13 @@
 /*
- * bench_text.c - how fast one thread turns text into GPT-2's tokens.
+ * bench_text.c - how fast one thread turns text into GPT-2's tokens, and into WordPieces.
  *
  *     bench_text [VOCABULARY TEXT...]
  *
- * Without arguments GPT-2's vocabulary and the texts of the data folder beside the repository; exit
- * code 77 if they are not there. One JSON line a figure: {"bench", "value", "unit", "config"}. Cold: a
- * new encoder for each pass over the text; warm: the same one again. Where python3 ($PYTHON) has
- * tiktoken or tokenizers, bench_text_peers.py encodes the same bytes in the same call.
+ * Without arguments GPT-2's vocabulary and the texts of the data folder beside the repository, and the
+ * WordPiece vocabulary of the first of them; exit code 77 if they are not there. One JSON line a
+ * figure: {"bench", "value", "unit", "config"}. Cold: a new encoder for each pass over the text; warm:
+ * the same one again. Where python3 ($PYTHON) has tiktoken or tokenizers, bench_text_peers.py encodes
+ * the same bytes in the same call.
  */
 #include "base/clock.h"
 #include "data/source.h"
@@ -64,11 +65,11 @@ static struct error *encode(struct encoder *encoder, const struct text *text, in
     return NULL;
 }
 
-static void give(const char *bench, const struct text *text, double seconds, int64_t tokens,
-                 const char *path)
+static void give(const char *kind, const char *bench, const struct text *text, double seconds,
+                 int64_t tokens, const char *path)
 {
-    printf("{\"bench\": \"%s\", \"value\": %.4g, \"unit\": \"MB/s\", \"config\": \"%s, %.1f MB, "
-           "%lld tokens\"}\n", bench, 1e-6 * (double)text->count / seconds, path,
+    printf("{\"bench\": \"%s_%s\", \"value\": %.4g, \"unit\": \"MB/s\", \"config\": \"%s, %.1f MB, "
+           "%lld tokens\"}\n", kind, bench, 1e-6 * (double)text->count / seconds, path,
            1e-6 * (double)text->count, (long long)tokens);
     fflush(stdout);
 }
@@ -93,8 +94,9 @@ static struct error *bench(const struct tokenizer *tokenizer, const char *path)
         encoder_destroy(encoder);
     }
     if (!e) {
-        give("bpe_encode_cold", &text, cold_s, tokens, path);
-        give("bpe_encode_warm", &text, warm_s, tokens, path);
+        const char *const kind = tokenizer_kind_name(tokenizer_definition(tokenizer)->kind);
+        give(kind, "encode_cold", &text, cold_s, tokens, path);
+        give(kind, "encode_warm", &text, warm_s, tokens, path);
     }
     free(ids);
     free(text.bytes);
@@ -105,9 +107,12 @@ static struct error *run(const char *vocabulary, const char *const *paths, int c
 {
     struct tokenizer *tokenizer;
     const double start_s = clock_now_s();
-    TRY(tokenizer_open(&tokenizer, vocabulary, NULL, &(struct wordpiece_options){.split = true},
+    TRY(tokenizer_open(&tokenizer, vocabulary, NULL,
+                       &(struct wordpiece_options){.split = true, .lowercase = true,
+                                                   .split_on_cjk = true},
                        &(struct bpe_options){.special_as_text = true}));
-    printf("{\"bench\": \"bpe_open\", \"value\": %.3g, \"unit\": \"ms\", \"config\": \"%s\"}\n",
+    printf("{\"bench\": \"%s_open\", \"value\": %.3g, \"unit\": \"ms\", \"config\": \"%s\"}\n",
+           tokenizer_kind_name(tokenizer_definition(tokenizer)->kind),
            1e3 * (clock_now_s() - start_s), vocabulary);
     struct error *e = NULL;
     for (int i = 0; i < count && !e; i++)
@@ -143,9 +148,10 @@ int main(int argc, char **argv)
     };
     enum { TEXTS = sizeof names / sizeof names[0] };
     const char *const given = getenv("GALLEY_SOURCE"), *const source = given ? given : ".";
-    static char paths[TEXTS][4096], vocabulary[4096];
+    static char paths[TEXTS][4096], vocabulary[4096], pieces[4096];
     const char *own_texts[TEXTS];
     snprintf(vocabulary, sizeof vocabulary, "%s/../shared/data/gpt2", source);
+    snprintf(pieces, sizeof pieces, "%s/../shared/data/novels/wordpiece-5000.txt", source);
     for (int i = 0; i < TEXTS; i++) {
         snprintf(paths[i], sizeof paths[i], "%s/../shared/data/%s", source, names[i]);
         own_texts[i] = paths[i];
@@ -158,6 +164,8 @@ int main(int argc, char **argv)
     const char *const *texts = own ? own_texts : (const char *const *)(argv + 2);
     const int count = own ? TEXTS : argc - 2;
     struct error *e = run(own ? vocabulary : argv[1], texts, count);
+    if (!e && own)
+        e = run(pieces, texts, 1);
     if (e) {
         fprintf(stderr, "%s\n", error_message(e));
         error_destroy(e);
