@@ -1,6 +1,8 @@
 /* log.c - lines on standard error, by level and rank. */
 #include "base/log.h"
 
+#include "base/tell.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -14,7 +16,6 @@ void log_open(enum log_level level, int rank)
     log_rank = rank;
 }
 
-/* One write per line, so that lines of ranks and threads do not mix. */
 static void print_line(const char *prefix, const char *format, va_list arguments)
 {
     char line[2048];
@@ -24,7 +25,7 @@ static void print_line(const char *prefix, const char *format, va_list arguments
     const int length = vsnprintf(line + used, (size_t)room, format, arguments);
     used += length < room ? length : room - 1;
     line[used++] = '\n';
-    fwrite(line, 1, (size_t)used, stderr);
+    tell(stderr, "%.*s", used, line);
 }
 
 void log_warning(const char *format, ...)

@@ -20,6 +20,9 @@ void stop_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGUSR1, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction given;
+    if (!sigaction(SIGHUP, NULL, &given) && given.sa_handler != SIG_IGN)    /* as nohup has it */
+        sigaction(SIGHUP, &action, NULL);
     action.sa_flags |= (int)SA_RESETHAND;
     sigaction(SIGINT, &action, NULL);
 }
@@ -44,6 +47,8 @@ const char *stop_reason(void)
         return "SIGUSR1";
     case SIGINT:
         return "SIGINT";
+    case SIGHUP:
+        return "SIGHUP";
     default:
         return "SIGTERM";
     }

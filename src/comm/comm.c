@@ -9,6 +9,7 @@
 #include "comm/comm.h"
 
 #include "base/clock.h"
+#include "base/tell.h"
 #include "comm/mpi_error.h"
 #include "comm/watch.h"
 #include "comm/world.h"
@@ -380,7 +381,7 @@ int comm_end(struct comm *comm, struct error *error)
     const int code = error_exit_code(error);
     if (!comm || comm->world_size == 1 || comm->agreed) {
         if (!comm || comm->rank == 0)
-            fprintf(stderr, "galley: %s\n", error_message(error));
+            tell(stderr, "galley: %s\n", error_message(error));
         error_destroy(error);
         return code;
     }
@@ -389,7 +390,7 @@ int comm_end(struct comm *comm, struct error *error)
      * rank 0 is first, and ends the others before they speak. */
     if (comm->rank != 0)
         usleep(1000000);
-    fprintf(stderr, "galley: rank %d (%s): %s\n", comm->rank, comm->host, error_message(error));
+    tell(stderr, "galley: rank %d (%s): %s\n", comm->rank, comm->host, error_message(error));
     fflush(NULL);
     error_destroy(error);
     MPI_Abort(MPI_COMM_WORLD, code);

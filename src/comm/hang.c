@@ -2,6 +2,7 @@
 #include "comm/hang.h"
 
 #include "base/error.h"
+#include "base/tell.h"
 #include "comm/flight.h"
 
 #include <fcntl.h>
@@ -148,8 +149,7 @@ void hang_report(const struct hang *hang)
     if (another_speaks(hang))
         sleep(PATIENCE_S);
     describe(&report, hang);
-    fputs(report.text, stderr);
-    fflush(stderr);
+    tell(stderr, "%s", report.text);
     if (hang->folder[0]) {
         char path[4096];
         snprintf(path, sizeof path, "%s/hang.txt", hang->folder);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/stop.h"
+#include "base/tell.h"
 #include "train/checkpoint.h"
 #include "train/origin.h"
 #include "train/progress.h"
@@ -433,7 +434,7 @@ static struct error *open_stages(struct job *j, struct config *config)
 static struct error *tell_plan(const struct job *j)
 {
     if (j->is_rank_0)
-        fprintf(stderr, "%s", j->config_yaml);
+        tell(stderr, "%s", j->config_yaml);
     log_info("ranks  %d; rank 0 on %s: %s", comm_world_size(j->comm), comm_host(j->comm),
              device_description(j->device));
     log_info("kernels  %s", j->kernels->name);

@@ -2,6 +2,7 @@
 #include "train/progress.h"
 
 #include "base/clock.h"
+#include "base/tell.h"
 #include "base/terminal.h"
 
 #include <math.h>
@@ -53,10 +54,8 @@ static void draw_bar(struct progress_bar *p, const struct step_report *r)
         bar[i] = i < done ? '=' : (i == done ? '>' : '.');
     bar[BAR_WIDTH] = '\0';
     format_duration(left, sizeof left, (double)(r->last_step - r->step) * p->smooth_step_s);
-    fprintf(p->out, "\r[%s] %lld/%lld  loss %.4f  %.0f tokens/s  %s left \033[K", bar,
-            (long long)r->step, (long long)r->last_step, r->loss,
-            (double)r->step_tokens / r->step_s, left);
-    fflush(p->out);
+    tell(p->out, "\r[%s] %lld/%lld  loss %.4f  %.0f tokens/s  %s left \033[K", bar,
+         (long long)r->step, (long long)r->last_step, r->loss, (double)r->step_tokens / r->step_s, left);
     p->drawn_s = clock_now_s();
 }
 
@@ -64,13 +63,12 @@ static void print_line(struct progress_bar *p, const struct step_report *r)
 {
     char left[32];
     format_duration(left, sizeof left, (double)(r->last_step - r->step) * p->smooth_step_s);
-    fprintf(p->out, "%sstep %lld/%lld  epoch %.2f  loss %.4f  perplexity %.2f  lr %.3g  "
-            "grad norm %.3f  %.0f tokens/s  %.0f ms  data wait %.1f %%  comm wait %.1f %%  %s left\n",
-            p->terminal ? "\r\033[K" : "", (long long)r->step, (long long)r->last_step,
-            report_epochs(r), r->loss, r->perplexity, r->learning_rate, r->grad_norm,
-            (double)p->tokens / p->step_s, 1e3 * p->step_s / (double)p->steps,
-            100 * p->data_wait_s / p->step_s, 100 * p->comm_wait_s / p->step_s, left);
-    fflush(p->out);
+    tell(p->out, "%sstep %lld/%lld  epoch %.2f  loss %.4f  perplexity %.2f  lr %.3g  "
+         "grad norm %.3f  %.0f tokens/s  %.0f ms  data wait %.1f %%  comm wait %.1f %%  %s left\n",
+         p->terminal ? "\r\033[K" : "", (long long)r->step, (long long)r->last_step,
+         report_epochs(r), r->loss, r->perplexity, r->learning_rate, r->grad_norm,
+         (double)p->tokens / p->step_s, 1e3 * p->step_s / (double)p->steps,
+         100 * p->data_wait_s / p->step_s, 100 * p->comm_wait_s / p->step_s, left);
 }
 
 /* JSON knows no infinity, which the gradient of a skipped step is. */

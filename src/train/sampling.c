@@ -2,6 +2,7 @@
 #include "train/sampling.h"
 
 #include "base/log.h"
+#include "base/tell.h"
 #include "base/terminal.h"
 #include "generate/generate.h"
 #include "train/sample_row.h"
@@ -59,9 +60,8 @@ static void print_sample(FILE *out, const struct step_report *report, const stru
 {
     char settings[128];
     sampler_describe(&sample->sampler, settings, sizeof settings);
-    fprintf(out, "%ssample  step %lld  %s\n    %s\n", terminal_watched(out) ? "\r\033[K" : "",
-            (long long)report->step, settings, text);
-    fflush(out);
+    tell(out, "%ssample  step %lld  %s\n    %s\n", terminal_watched(out) ? "\r\033[K" : "",
+         (long long)report->step, settings, text);
 }
 
 static struct error *write_sample(const struct sampling *s, const struct sample *sample,

@@ -1,6 +1,7 @@
 /* validation.c - evaluates the validation set and tells what came out. */
 #include "train/validation.h"
 
+#include "base/tell.h"
 #include "base/terminal.h"
 
 #include <math.h>
@@ -17,11 +18,10 @@ static struct error *report_result(struct validation *v, const struct step_repor
                                    const struct evaluation *result)
 {
     char row[256];
-    printf("%svalidation  step %lld  epoch %.2f  loss %.4f  perplexity %.2f  accuracy %.4f  "
-           "(%lld samples, %.1f s)\n", terminal_watched(stdout) ? "\r\033[K" : "", (long long)report->step, report_epochs(report),
-           result->loss, result->perplexity, result->accuracy, (long long)result->samples,
-           result->seconds);
-    fflush(stdout);
+    tell(stdout, "%svalidation  step %lld  epoch %.2f  loss %.4f  perplexity %.2f  accuracy %.4f  "
+         "(%lld samples, %.1f s)\n", terminal_watched(stdout) ? "\r\033[K" : "",
+         (long long)report->step, report_epochs(report), result->loss, result->perplexity,
+         result->accuracy, (long long)result->samples, result->seconds);
     snprintf(row, sizeof row,
              "{\"step\": %lld, \"epoch\": %.6g, \"validation_loss\": %.9g, "
              "\"validation_perplexity\": %.9g, \"validation_accuracy\": %.9g}",
