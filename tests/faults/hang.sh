@@ -4,12 +4,13 @@ set -eu
 . "$GALLEY_SOURCE/tests/ranks/common.sh"
 rm -rf run ./*.log
 make_text
-deadline=2
+"$GALLEY" corpus --sentences 60000 --seed 5 --output long.txt 2>/dev/null    # to be long in phase init
+deadline=3
 fail() { echo "$1:"; cat run.log; exit 1; }
 
 # hang PHASE RANK [--section.key=value...]
 hang() {
-    local phase=$1 rank=$2 rc=0 victim='' pids='' record start there=no
+    local phase=$1 rank=$2 rc=0 victim pids record last start there=no
     shift 2
     rm -rf run
     record=run/flight/rank-0000$rank.log
@@ -17,16 +18,17 @@ hang() {
         --train.steps=100000 --deadline.answer=$deadline --validation.every_epochs=0 \
         --sampling.every_epochs=0 --checkpoint.every_epochs=0 "$@" >run.log 2>&1 &
     local launcher=$!
+    until [ "$(pgrep -cP $launcher)" = 3 ]; do kill -0 $launcher || fail "it did not start"; done
+    pids=$(pgrep -P $launcher)
+    victim=$(echo "$pids" | sed -n "$((rank + 1))p")
+    # Stopped as soon as its record is there, and looked at; where it is elsewhere, it is let go on.
+    while [ ! -s "$record" ]; do :; done
     for _ in $(seq 400); do
-        pids=$(pgrep -P $launcher || true)
-        victim=$(echo "$pids" | sed -n "$((rank + 1))p")
-        if [ -n "$victim" ] && [ -s "$record" ]; then
-            kill -STOP "$victim"
-            there=$(sort "$record" | tail -n 1 | grep -qE "^[0-9]+ +[0-9.]+ $phase " && echo yes || echo no)
-            [ "$there" = no ] || break
-            kill -CONT "$victim"
-        fi
-        sleep "0.0$((RANDOM % 40 + 10))"
+        kill -STOP "$victim"
+        last=$(grep -a '^[0-9]' "$record" | sort | tail -n 1)
+        [[ $last != *[0-9]" $phase "* ]] || { there=yes; break; }
+        kill -CONT "$victim"
+        [ -z "$last" ] || sleep "0.0$((RANDOM % 40 + 10))"
     done
     start=$(date +%s%N)
     [ "$there" = yes ] || { kill -KILL $launcher; fail "rank $rank was never seen in phase $phase"; }
@@ -54,7 +56,7 @@ hang() {
     done
     echo "phase $phase, rank $rank: named after $named ms, all gone, exit code $rc"
 }
-hang init 0 --tokenizer.vocabulary= --data.threads=1 --data.train=train.txt,train.txt,train.txt,train.txt
+hang init 0 --tokenizer.vocabulary= --data.threads=1 --data.train=long.txt
 hang step 1
 hang step 0
 hang validation 2 --validation.every_steps=1 --data.validation=train.txt
