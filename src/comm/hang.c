@@ -6,6 +6,7 @@
 #include "comm/flight.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <mpi.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -124,15 +125,10 @@ static bool is_launcher(pid_t process)
     return !strcmp(name, "mpirun") || !strcmp(name, "orterun") || !strcmp(name, "prterun");
 }
 
-/* mpirun waits for ever for the daemon of a host that is gone. A process of its own, which outlives this
- * one, ends it: the second of two requests makes it leave at once. */
-static void end_launcher_later(void)
+/* The second of two requests makes mpirun leave at once. */
+static void end_launcher(pid_t launcher)
 {
-    const pid_t launcher = getppid();
-    if (!is_launcher(launcher) || fork() != 0)
-        return;
-    setsid();
-    sleep(ABORT_S);
+    sleep(PATIENCE_S);
     for (int i = 0; i < 2 && is_launcher(launcher); i++) {
         kill(launcher, SIGTERM);
         sleep(1);
@@ -140,7 +136,30 @@ static void end_launcher_later(void)
     sleep(PATIENCE_S);
     if (is_launcher(launcher))
         kill(launcher, SIGKILL);
-    _exit(0);
+}
+
+/*
+ * mpirun waits for ever for the daemon of a host that is gone. A process of its own, which outlives this
+ * one, ends it. It is in no group that mpirun may kill before this returns, and holds no file of ours: the
+ * run folder's lock would keep the next start out.
+ */
+static void end_launcher_later(void)
+{
+    int ready[2];
+    const pid_t launcher = getppid();
+    if (!is_launcher(launcher) || pipe(ready))
+        return;
+    const pid_t child = fork();
+    if (child == 0) {
+        setsid();
+        close_range(0, UINT_MAX, 0);
+        end_launcher(launcher);
+        _exit(0);
+    }
+    close(ready[1]);
+    char nothing;
+    (void)!read(ready[0], &nothing, 1);    /* ends as the child closes its side */
+    close(ready[0]);
 }
 
 void hang_report(const struct hang *hang)

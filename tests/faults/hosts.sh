@@ -41,7 +41,7 @@ options=(--train.steps=400 --validation.every_epochs=0 --sampling.every_epochs=0
 # over_hosts FOLDER: begins the run on one rank a host
 over_hosts() {
     nsenter --net=/run/netns/${tag}a unshare --uts sh -c 'hostname "$0"; exec "$@"' ${tag}a \
-        timeout -s KILL 90 mpirun --mca plm_rsh_agent "$PWD/agent.sh" --mca oob_tcp_if_include 10.204.0.0/24 \
+        timeout -s KILL 60 mpirun --mca plm_rsh_agent "$PWD/agent.sh" --mca oob_tcp_if_include 10.204.0.0/24 \
         --mca btl_tcp_if_include 10.204.0.0/24 --mca pml ob1 --mca btl tcp,self --bind-to none -n 2 \
         --host 10.204.0.1:1,10.204.0.2:1 "$GALLEY" train tiny.yaml "--run.folder=$1" "${options[@]}" \
         >"$1.log" 2>&1
@@ -74,7 +74,7 @@ lose() {
     "$@"
     { wait $launcher; } 2>/dev/null || rc=$?
     [ $rc != 0 ] || fail "$*: mpirun ended well"
-    [ $((SECONDS - start)) -le 45 ] || fail "$*: ended after $((SECONDS - start)) s"
+    [ $((SECONDS - start)) -le 25 ] || fail "$*: ended after $((SECONDS - start)) s"
     gone a
     "$GALLEY" inspect run --verify >/dev/null || fail "$*: nothing was saved"
     echo "$*: ended after $((SECONDS - start)) s with exit code $rc"
