@@ -1,6 +1,8 @@
 /* kernel_bench.c - a bench to try the kernels of any device on. */
 #include "kernel_bench.h"
 
+#include "test_device.h"
+
 #include <time.h>
 
 /* Tiny, odd, aligned and large ones; heads of all the sizes that kernels treat apart. */
@@ -13,7 +15,7 @@ static const struct kernel_limits shapes[] = {
     {.N = 97, .T = 97, .C = 128, .F = 40, .NH = 1, .HS = 128, .V = 64},
     {.N = 5 * 128, .T = 128, .C = 256, .F = 128, .NH = 3, .HS = 85, .V = 999},
 };
-enum { SHAPES = sizeof shapes / sizeof shapes[0], SKIPPED = 77 };
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 struct bench_memory {
     struct bench_memory *next;
@@ -24,24 +26,14 @@ struct bench_options bench_arguments(int argc, char **argv)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    struct bench_options o = {.device = argc > 1 ? argv[1] : "cpu",
+    struct bench_options o = {.device = test_device(argc > 1 ? argv[1] : "cpu"),
                               .seed = (uint64_t)now.tv_nsec * 1000003u + (uint64_t)now.tv_sec};
     char *end = NULL;
     if (argc > 2)
         o.seed = strtoull(argv[2], &end, 10);
-    if (argc > 3 || (end && *end) || (strcmp(o.device, "cpu") && strcmp(o.device, "cuda"))) {
+    if (argc > 3 || (end && *end)) {
         fprintf(stderr, "usage: %s [cpu|cuda [SEED]]\n", argv[0]);
         exit(2);
-    }
-    if (!strcmp(o.device, "cuda")) {
-        struct device *best;
-        assert_ok(device_open(&best, &(struct device_options){.kind = "auto"}));
-        const bool there = !strcmp(device_kind(best), "cuda");
-        device_close(best);
-        if (!there) {
-            printf("skipped: no GPU is visible, or this build has no kernels for one\n");
-            exit(SKIPPED);
-        }
     }
     printf("repeat with: %s %s %llu\n", argv[0], o.device, (unsigned long long)o.seed);
     return o;

@@ -1,17 +1,19 @@
 /* test_generate_fixtures.c - the tokens KerasHub's samplers choose: every generate.json under
- * mini_gpt/ and gpt2/. */
+ * mini_gpt/ and gpt2/, on the CPU or, given "cuda", on a GPU. */
 #include "testing.h"
 
-#include "device/device.h"
 #include "generate/generate.h"
 #include "json_fixture.h"
 #include "keras_fixture.h"
 #include "kernels/kernels.h"
+#include "test_device.h"
 #include "text/tokenizer_files.h"
 
 #include <glob.h>
 
 enum { MOST = 1 << 16 };
+
+static const char *device;
 
 struct rig {
     struct keras_fixture fixture;
@@ -66,16 +68,21 @@ static void rig_open(struct rig *rig, const char *path)
     rig->json = json_fixture_open(path);
 
     const struct kernels *kernels;
-    assert_ok(device_open(&rig->device, &(struct device_options){.kind = "cpu"}));
+    assert_ok(device_open(&rig->device, &(struct device_options){.kind = device}));
     assert_ok(kernels_for(&kernels, rig->device, DTYPE_F32));
     assert_ok(model_create(&rig->model, rig->device, kernels, &rig->fixture.spec,
                            &(struct model_options){.B = 1, .T = 1}));
     const struct parameters *parameters = model_parameters(rig->model);
-    float *w = model_weights(rig->model);
+    float *w = malloc((size_t)parameters->flat_count * sizeof *w);
+    assert_non_null(w);
     keras_fixture_tensors(&rig->fixture, "weights", parameters, w);
     const float times = (float)json_number(rig->json, "weights_times", 1);
     for (int64_t i = 0; i < parameters->flat_count; i++)
         w[i] *= times;
+    device_copy_in(rig->device, model_weights(rig->model), w,
+                   (size_t)parameters->flat_count * sizeof *w);
+    assert_ok(device_synchronize(rig->device));
+    free(w);
     model_weights_changed(rig->model);
 }
 
@@ -235,8 +242,9 @@ static void test_texts_are_kerashubs(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    device = test_device(argc > 1 ? argv[1] : "cpu");
     glob_t cases = {0};
     const char *const families[][2] = {{"mini_gpt", "*.generate.json"}, {"gpt2", "*/generate.json"}};
     for (int i = 0; i < 2; i++) {
