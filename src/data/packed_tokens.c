@@ -1,6 +1,8 @@
 /* packed_tokens.c - token files as samples. */
 #include "data/packed_tokens.h"
 
+#include "data/rows.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +20,7 @@ struct packed_tokens {
     int64_t *starts;    /* number of each file's first token, and of all tokens at the end */
     int count;
     uint64_t fingerprint;
-    int32_t end_token, start_token;    /* of documents; -1: none */
+    struct document_tokens documents;
 };
 
 struct token_reader {
@@ -58,8 +60,8 @@ static struct error *check_tokenizer(const struct packed_tokens *p, const struct
         return NULL;
     return error_new(ERROR_INPUT, "%s was made with another tokenizer (%s %016" PRIx64 ") than the "
                      "run's (%016" PRIx64 "); give that one, with the options it had (case, accents), "
-                     "as tokenizer.vocabulary, or tokenize the text anew", token_file_path(file), shard_facts(shard)->tokenizer_kind,
-                     found, expected);
+                     "as tokenizer.vocabulary, or tokenize the text anew", token_file_path(file),
+                     shard_facts(shard)->tokenizer_kind, found, expected);
 }
 
 static struct error *open_files(struct packed_tokens *p)
@@ -89,12 +91,7 @@ struct error *packed_tokens_open(struct packed_tokens **out,
     if (!p)
         return no_memory(options->name);
     p->options = *options;
-    p->end_token = p->start_token = -1;
-    if (options->tokenizer) {
-        p->end_token = tokenizer_end_id(options->tokenizer);
-        if (p->end_token < 0)
-            p->start_token = tokenizer_start_id(options->tokenizer);
-    }
+    p->documents = document_tokens_of(options->tokenizer);
     p->name = strdup(options->name);
     struct error *e = p->name ? open_files(p) : no_memory(options->name);
     p->options.inputs = NULL;    /* the caller's, and no longer needed */
@@ -186,22 +183,6 @@ static struct error *open_reader(void **out, const void *self, int T)
     return NULL;
 }
 
-/* Where each position's document begins in the row, and each position in its document. */
-static void mark_documents(const struct token_reader *r, const struct row *row)
-{
-    const struct packed_tokens *const p = r->from;
-    int32_t begin = 0;
-    for (int32_t t = 0; t < r->T; t++) {
-        if (t > 0 && ((p->end_token >= 0 && r->window[t - 1] == p->end_token) ||
-                      (p->start_token >= 0 && r->window[t] == p->start_token)))
-            begin = t;
-        if (row->first_key)
-            row->first_key[t] = begin;
-        if (row->positions)
-            row->positions[t] = t - begin;
-    }
-}
-
 static struct error *read_sample(void *self, int64_t sample, const struct row *row)
 {
     struct token_reader *const r = self;
@@ -216,14 +197,7 @@ static struct error *read_sample(void *self, int64_t sample, const struct row *r
         token += n;
         left -= n;
     }
-    const size_t T = (size_t)r->T;
-    memcpy(row->tokens, r->window, T * sizeof *row->tokens);
-    memcpy(row->targets, r->window + 1, T * sizeof *row->targets);
-    memset(row->key_mask, 1, T);
-    memset(row->loss_mask, 1, T);
-    memset(row->metric_mask, 1, T);
-    if (row->first_key || row->positions)
-        mark_documents(r, row);
+    window_fill_row(&p->documents, r->window, r->T, row);
     return NULL;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "data/rows.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -69,35 +70,6 @@ int64_t stream_steps_per_epoch(const struct stream_options *options)
 
 /* ---- Filling: the threads ---- */
 
-/* The row b of a slot's arrays. */
-static struct row row_at(const struct slot *slot, int b, int T)
-{
-    const size_t at = (size_t)b * (size_t)T;
-    return (struct row){
-        .tokens = slot->rows.tokens + at,
-        .targets = slot->rows.targets + at,
-        .key_mask = slot->rows.key_mask + at,
-        .loss_mask = slot->rows.loss_mask + at,
-        .metric_mask = slot->rows.metric_mask + at,
-        .first_key = slot->rows.first_key ? slot->rows.first_key + at : NULL,
-        .positions = slot->rows.positions ? slot->rows.positions + at : NULL,
-    };
-}
-
-static void fill_padding(const struct row *row, int T)
-{
-    const size_t n = (size_t)T;
-    memset(row->tokens, 0, n * sizeof *row->tokens);
-    memset(row->targets, 0, n * sizeof *row->targets);
-    memset(row->key_mask, 0, n);
-    memset(row->loss_mask, 0, n);
-    memset(row->metric_mask, 0, n);
-    if (row->first_key)
-        memset(row->first_key, 0, n * sizeof *row->first_key);
-    if (row->positions)
-        memset(row->positions, 0, n * sizeof *row->positions);
-}
-
 /* Where micro-batch `number` of this stream stands: its step of the run, and its first row's index in
  * the global batch. */
 struct place {
@@ -123,11 +95,11 @@ static struct error *fill_slot(const struct stream *s, struct worker *worker, st
         place.step % s->steps_per_epoch * o->global_batch + place.first_sample;
     slot->row_count = 0;
     for (int b = 0; b < o->micro_batch; b++) {
-        const struct row row = row_at(slot, b, o->T);
+        const struct row row = rows_at(&slot->rows, b, o->T);
         const int64_t position = first + b;
         if (position >= s->samples) {
             slot->samples[b] = -1;
-            fill_padding(&row, o->T);
+            row_fill_padding(&row, o->T);
             continue;
         }
         const struct blend_place at = blend_at(o->blend, epoch, position);
@@ -194,15 +166,7 @@ static struct slot place_slot(const struct stream *s, struct arena *arena)
 {
     const size_t B = (size_t)s->options.micro_batch, n = B * (size_t)s->options.T;
     return (struct slot){
-        .rows = {
-            .tokens = arena_take(arena, n * sizeof(int32_t)),
-            .targets = arena_take(arena, n * sizeof(int32_t)),
-            .key_mask = arena_take(arena, n),
-            .loss_mask = arena_take(arena, n),
-            .metric_mask = arena_take(arena, n),
-            .first_key = s->has_first_key ? arena_take(arena, n * sizeof(int32_t)) : NULL,
-            .positions = s->has_positions ? arena_take(arena, n * sizeof(int32_t)) : NULL,
-        },
+        .rows = rows_take(arena, n, s->has_first_key, s->has_positions),
         .samples = arena_take(arena, B * sizeof(int64_t)),
         .ready = -1,
     };

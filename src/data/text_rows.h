@@ -1,30 +1,18 @@
-/*
- * text_rows.h - texts as samples: a line, or the field of a JSON object, a row. Two formats:
- *
- * As KerasHub's mini-GPT example makes it: labels = the first T ids of the text, padded with 0; tokens =
- * the start token and the first T-1 labels; targets = labels; loss_mask and key_mask = tokens != 0;
- * metric_mask = targets != 0. So 0 stands for padding and for nothing else.
- *
- * As KerasHub's CausalLMPreprocessor makes it: start token, ids, end token are packed into T+1 places,
- * the ids cut so that both find room, the rest is 0. tokens = the first T; targets = the last T;
- * key_mask = which of the first T are packed; loss_mask and metric_mask (KerasHub's sample weights) =
- * which of the last T are. So 0 may be a token.
- */
+/* text_rows.h - the texts of a dataset as samples: a line, or the field of a JSON object, a row. */
 #ifndef GALLEY_DATA_TEXT_ROWS_H
 #define GALLEY_DATA_TEXT_ROWS_H
 
 #include "data/dataset.h"
+#include "data/rows.h"
 #include "data/samples.h"
 #include "text/tokenizer.h"
 
 #include <stdbool.h>
 
-enum text_format { TEXT_MINI_GPT, TEXT_CAUSAL_LM };
-
 struct text_rows {
     const struct dataset *dataset;         /* borrowed, as is the tokenizer */
     const struct tokenizer *tokenizer;
-    enum text_format format;
+    enum text_format format;               /* see rows.h */
     bool add_start, add_end;    /* of TEXT_CAUSAL_LM; no end where the tokenizer has no end token */
 };
 
