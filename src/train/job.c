@@ -353,7 +353,7 @@ struct error *job_make_trainer(struct job *j)
 {
     return trainer_create(&j->trainer, &(struct trainer_parts){
         .comm = j->comm, .device = j->device, .kernels = j->kernels, .model = j->model,
-        .optimizer = j->optimizer, .buckets = j->buckets, .stream = j->stream,
+        .optimizer = j->optimizer, .buckets = j->buckets, .feed = feed_of_stream(j->stream),
         .schedule = &j->schedule, .micro_batch = j->micro_batch,
         .micro_batches = j->micro_batches, .T = (int)j->config->data.sequence_length,
         .sample_positions = sample_positions(j->config),

@@ -131,7 +131,7 @@ static void stage_batch(struct step_slot *s, int i, const struct batch *batch)
         s->batches[i].positions = NULL;
 }
 
-struct error *step_slot_fill(struct step_slot *slot, struct stream *stream,
+struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
                              const struct update_rates *rates, double stop_votes)
 {
     struct step_slot *s = slot;
@@ -142,10 +142,8 @@ struct error *step_slot_fill(struct step_slot *slot, struct stream *stream,
     for (int i = 0; i < s->micro_batches; i++) {
         struct batch batch;
         double wait_s = 0;
-        TRY(stream_read(stream, &batch, &wait_s));
+        TRY(feed->read(feed->self, &batch, &wait_s));
         s->data_wait_s += wait_s;
-        if (batch.rows < 0)
-            BUG("the stream ended before the run");
         if (batch.rows == 0)
             continue;    /* a short global batch left nothing for this rank, here or later */
         stage_batch(s, i, &batch);

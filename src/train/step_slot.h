@@ -9,9 +9,9 @@
 #ifndef GALLEY_TRAIN_STEP_SLOT_H
 #define GALLEY_TRAIN_STEP_SLOT_H
 
-#include "data/stream.h"
 #include "device/device.h"
 #include "kernels/kernels.h"
+#include "train/feed.h"
 
 /* A step's scalars. On the way up `sums` holds what the host knows, and zeros. */
 struct step_block {
@@ -28,7 +28,7 @@ struct step_slot {
     struct batch *batches;         /* in device memory, of this rank's micro-batches */
     int micro_batches;
     int live;                      /* those that hold samples, the first ones */
-    double data_wait_s;            /* spent waiting for the stream */
+    double data_wait_s;            /* spent waiting in its reads */
 
     struct device_event *uploaded;
     struct device_event *begin, *end;            /* of the step */
@@ -47,10 +47,10 @@ MUST_USE struct error *step_slot_open(struct step_slot *slot, struct device *dev
 void step_slot_close(struct step_slot *slot);
 
 /*
- * Reads this rank's share of a global batch from the stream, and sends it up together with `rates` and
- * `stop_votes`; what is queued on the device after this sees it. A stream that has ended is a bug.
+ * Reads this rank's share of a global batch from the feed, and sends it up together with `rates` and
+ * `stop_votes`; what is queued on the device after this sees it.
  */
-MUST_USE struct error *step_slot_fill(struct step_slot *slot, struct stream *stream,
+MUST_USE struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
                                       const struct update_rates *rates, double stop_votes);
 
 /* Queues the copy of the block to `result`. */

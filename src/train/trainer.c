@@ -6,7 +6,7 @@
  * What all ranks must do alike (end, stop for a gradient that is not finite) follows from reports, and
  * those are the same on every rank; but a rank whose callbacks need a step exactly reads its report
  * earlier than the others. So a wish to stop that the report of step s carries ends the run after step
- * s + steps_ahead, whenever it is read.
+ * s + steps_ahead, whenever it is read. A feed that ends says so before a step, to all ranks alike.
  *
  * Nothing is allocated between two callbacks.
  */
@@ -28,6 +28,7 @@ struct trainer {
     int64_t samples, tokens;
     int64_t last_step;
     bool stopped;
+    bool told_stop;                  /* a report said so */
     bool warm;                       /* a full step was queued kernel by kernel */
     struct step_slot slots[SLOTS];   /* step s, counted from 0, in s % SLOTS */
     uint64_t *checksum, *checksum_on_host;    /* for the comparison of ranks */
@@ -119,6 +120,20 @@ static bool is_full(const struct trainer *t, int64_t step)
     return (step + 1) % t->parts.steps_per_epoch != 0;
 }
 
+/* What the feed says of the next step; it may end the run with it, or before it. */
+static struct error *hear_feed(struct trainer *t, struct feed_news *news)
+{
+    const struct feed *feed = &t->parts.feed;
+    *news = (struct feed_news){.step = is_full(t, t->queued) ? FEED_WHOLE : FEED_SHORT};
+    if (feed->begin_step)
+        TRY(feed->begin_step(feed->self, news));
+    const bool none = news->step == FEED_NOTHING || news->step == FEED_STOPPED;
+    if (none || news->last)
+        t->last_step = none ? t->queued : t->queued + 1;
+    t->stopped |= news->step == FEED_STOPPED;
+    return NULL;
+}
+
 /* As run_step, for a full step, in one call once the slot has its graph. Slots differ in their memory, so
  * each has its own. */
 static struct error *run_graph(struct trainer *t, struct step_slot *slot)
@@ -151,15 +166,21 @@ static struct update_rates step_rates(const struct trainer *t)
     return rates;
 }
 
+/* Nothing is queued where the feed has ended; t->last_step then says so. */
 static struct error *queue_step(struct trainer *t)
 {
     const struct trainer_parts *p = &t->parts;
     struct step_slot *slot = &t->slots[t->queued % SLOTS];
     const struct update_rates rates = step_rates(t);
+    struct feed_news news;
     comm_begin_step(p->comm, t->queued + 1);
+    TRY(hear_feed(t, &news));
+    if (t->queued == t->last_step)
+        return NULL;
     device_event_record(slot->begin, STREAM_COMPUTE);
-    TRY(step_slot_fill(slot, p->stream, &rates, p->stop_asked && p->stop_asked()));
-    const bool full = is_full(t, t->queued);
+    TRY(step_slot_fill(slot, &p->feed, &rates, p->stop_asked && p->stop_asked()));
+    slot->data_wait_s += news.waited_s;
+    const bool full = news.step == FEED_WHOLE;
     TRY(t->parts.graphs && full && t->warm ? run_graph(t, slot) : run_step(t, slot));
     t->warm |= full;
     device_event_record(slot->end, STREAM_COMPUTE);
@@ -235,6 +256,7 @@ static struct error *read_report(struct trainer *t, struct step_report *report)
         t->stopped = true;
     }
     *report = expect_report(t, t->step);
+    t->told_stop |= report->stopped;
     fill_report(report, t, slot);
     t->updates += !report->skipped;
     if (report->skipped && !t->parts.skip_steps)
@@ -313,6 +335,24 @@ static bool must_be_exact(const struct trainer *t)
 
 /* ---- the run ---- */
 
+/* The wish to stop came when the last step had been told of as one like others: what is there to save it
+ * runs once more. */
+static struct error *save_after_all(struct trainer *t)
+{
+    struct step_report report = expect_report(t, t->step);
+    report.samples = t->samples;
+    report.tokens = t->tokens;
+    for (int i = 0; i < t->parts.callback_count; i++) {
+        const struct callback *c = &t->parts.callbacks[i];
+        if (!runs_here(t, c) || !c->exact.at_stop)
+            continue;
+        if (c->phase)
+            comm_begin_phase(t->parts.comm, c->phase);
+        TRY(c->run(c->self, &report));
+    }
+    return NULL;
+}
+
 struct error *trainer_run(struct trainer *trainer)
 {
     struct trainer *t = trainer;
@@ -326,7 +366,7 @@ struct error *trainer_run(struct trainer *trainer)
         if (must_be_exact(t))
             TRY(read_reports(t, 0));
     }
-    return NULL;
+    return t->stopped && !t->told_stop ? save_after_all(t) : NULL;
 }
 
 bool trainer_stopped(const struct trainer *trainer)

@@ -12,9 +12,9 @@
 
 #include "comm/buckets.h"
 #include "comm/comm.h"
-#include "data/stream.h"
 #include "model/gpt.h"
 #include "train/callback.h"
+#include "train/feed.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
@@ -28,10 +28,10 @@ struct trainer_parts {
     struct model *model;
     struct optimizer *optimizer;
     struct buckets *buckets;
-    struct stream *stream;             /* opened at the cursor of `start` */
+    struct feed feed;                  /* begins at the cursor of `start` */
     const struct schedule *schedule;
-    int micro_batch;                   /* rows of one read of the stream */
-    int micro_batches;                 /* reads of the stream that make one step */
+    int micro_batch;                   /* rows of one read of the feed */
+    int micro_batches;                 /* reads of the feed that make one step */
     int T;
     int sample_positions;              /* as the optimizer's option of that name */
     int64_t steps_per_epoch;
@@ -59,8 +59,9 @@ MUST_USE struct error *trainer_create(struct trainer **out, const struct trainer
 void trainer_destroy(struct trainer *trainer);
 
 /*
- * Collective. Steps until last_step, callbacks in between. When any rank is asked to stop, all end after
- * the same step, at most steps_ahead after the one that carried the wish, as if it were the last.
+ * Collective. Steps until last_step, or until the feed has no more, callbacks in between. When any rank
+ * is asked to stop, all end after the same step, at most steps_ahead after the one that carried the wish,
+ * as if it were the last.
  */
 MUST_USE struct error *trainer_run(struct trainer *trainer);
 /* Whether it ended before last_step, because it was asked to. */

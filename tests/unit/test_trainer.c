@@ -1,5 +1,5 @@
 /* test_trainer.c - the loop: reports that are read late say the same, a gradient that is not finite
- * changes nothing, a wish to stop ends the run. The stream is made up here (--wrap=stream_read). */
+ * changes nothing, a wish to stop ends the run, as does the end of the data. The data is made up here. */
 #include "testing.h"
 
 #include "train/trainer.h"
@@ -8,18 +8,16 @@ enum { B = 4, T = 8, N = B * T, V = 31, PER_EPOCH = 5, STEPS = 12, MICRO = 2 };
 
 static struct comm *comm;
 
-/* ---- a stream without files ---- */
+/* ---- a feed without files ---- */
 
 static int64_t reads;
 
-struct error *__wrap_stream_read(struct stream *stream, struct batch *batch, double *waited_s);
-
 /* Of 2 micro-batches a step; the last step of an epoch has 2 samples only, and none in the second. */
-struct error *__wrap_stream_read(struct stream *stream, struct batch *batch, double *waited_s)
+static struct error *read_made_up(void *self, struct batch *batch, double *waited_s)
 {
     static int32_t tokens[N], targets[N];
     static uint8_t mask[N];
-    (void)stream;
+    (void)self;
     const int64_t step = reads / MICRO, micro = reads % MICRO;
     const bool is_short = (step + 1) % PER_EPOCH == 0;
     const int rows = is_short ? (micro == 0 ? 2 : 0) : B;
@@ -38,6 +36,20 @@ struct error *__wrap_stream_read(struct stream *stream, struct batch *batch, dou
     return NULL;
 }
 
+/* What a feed of unknown length says; its step 7 is the last one in these ways. */
+enum ending { TOLD_BEFORE, TOLD_AFTER, STOPPED_AFTER };
+enum { LAST = 7 };
+
+static struct error *begin_made_up(void *self, struct feed_news *news)
+{
+    const enum ending ending = *(const enum ending *)self;
+    const int64_t step = reads / MICRO;
+    news->last = ending == TOLD_BEFORE && step == LAST - 1;
+    if (ending != TOLD_BEFORE && step == LAST)
+        news->step = ending == TOLD_AFTER ? FEED_NOTHING : FEED_STOPPED;
+    return NULL;
+}
+
 /* ---- a run ---- */
 
 struct rig {
@@ -49,7 +61,7 @@ struct rig {
     struct step_report reports[STEPS];    /* as a callback that may be late heard them */
     int heard;
     bool exact_is_exact;                  /* the other callback saw the weights it should */
-    int64_t exact_seen;
+    int64_t exact_seen, exact_step;
     float *last, *weights;                /* host memory */
     size_t bytes;
 };
@@ -105,6 +117,7 @@ static struct error *look(void *self, const struct step_report *report)
     device_copy_out(r->device, r->weights, model_weights(r->model), r->bytes);
     assert_ok(device_synchronize(r->device));
     r->exact_seen++;
+    r->exact_step = report->step;
     r->exact_is_exact &= reads == report->step * MICRO;
     if (report->step > 0)
         r->exact_is_exact &= report->skipped == !memcmp(r->last, r->weights, r->bytes);
@@ -122,6 +135,7 @@ struct run {
     int steps_ahead;
     int64_t exact_every;    /* steps; 0: only the last */
     bool skip_steps;
+    const enum ending *ending;    /* of the data; NULL: it has none */
 };
 
 static struct error *run(struct rig *r, const struct run *options, bool *stopped)
@@ -129,7 +143,10 @@ static struct error *run(struct rig *r, const struct run *options, bool *stopped
     static const struct schedule schedule = {.kind = SCHEDULE_POLYNOMIAL, .learning_rate = 0.01,
                                              .power = 1, .decay_steps = STEPS};
     const struct cadence exact = {
-        .every_steps = options->exact_every, .at_start = true, .at_end = true};
+        .every_steps = options->exact_every, .at_start = true, .at_end = true, .at_stop = true};
+    const struct feed feed = {
+        .self = (void *)options->ending, .read = read_made_up,
+        .begin_step = options->ending ? begin_made_up : NULL};
     const struct callback callbacks[] = {
         {.name = "late", .when = {.every_steps = 1}, .who = RANK_0, .run = hear, .self = r},
         {.name = "exact", .when = exact, .exact = exact, .who = RANK_0, .run = look, .self = r},
@@ -137,8 +154,8 @@ static struct error *run(struct rig *r, const struct run *options, bool *stopped
     struct trainer *trainer;
     assert_ok(trainer_create(&trainer, &(struct trainer_parts){
         .comm = comm, .device = r->device, .kernels = r->kernels, .model = r->model,
-        .optimizer = r->optimizer, .buckets = r->buckets, .schedule = &schedule, .micro_batch = B,
-        .micro_batches = MICRO, .T = T, .steps_per_epoch = PER_EPOCH, .last_step = STEPS,
+        .optimizer = r->optimizer, .buckets = r->buckets, .feed = feed, .schedule = &schedule,
+        .micro_batch = B, .micro_batches = MICRO, .T = T, .steps_per_epoch = PER_EPOCH, .last_step = STEPS,
         .check_every_steps = 3, .steps_ahead = options->steps_ahead,
         .skip_steps = options->skip_steps, .stop_asked = stop_asked, .callbacks = callbacks,
         .callback_count = 2}, &(struct trainer_start){0}));
@@ -249,6 +266,30 @@ static void test_a_wish_to_stop_ends_the_run_after_a_known_step(void **state)
     stop_now = false;
 }
 
+/* Whenever a feed says that it has no more, and why, what it gave is trained on, and the model is looked at
+ * (saved, in a run) as the last step left it. */
+static void test_the_end_of_the_data_ends_the_run(void **state)
+{
+    (void)state;
+    static const enum ending endings[] = {TOLD_BEFORE, TOLD_AFTER, STOPPED_AFTER};
+    for (int ahead = 0; ahead <= 1; ahead++)
+        for (int i = 0; i < 3; i++) {
+            struct rig r;
+            bool stopped;
+            rig_open(&r, 0);
+            assert_ok(run(&r, &(struct run){.steps_ahead = ahead, .ending = &endings[i]}, &stopped));
+            assert_true(stopped == (endings[i] == STOPPED_AFTER));
+            assert_int_equal(r.heard, LAST);
+            const bool heard_of = endings[i] == TOLD_BEFORE || ahead;
+            assert_true(r.reports[LAST - 1].last == heard_of);
+            /* What was told as one step like others is only saved, and only where it goes on later. */
+            const bool looked = heard_of || endings[i] == STOPPED_AFTER;
+            assert_int_equal(r.exact_step, looked ? LAST : 0);
+            assert_int_equal(r.exact_seen, 1 + looked);
+            rig_close(&r);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_a_gradient_that_is_not_finite_ends_the_run_and_changes_nothing),
         cmocka_unit_test(test_loss_scaling_skips_until_gradients_are_finite),
         cmocka_unit_test(test_a_wish_to_stop_ends_the_run_after_a_known_step),
+        cmocka_unit_test(test_the_end_of_the_data_ends_the_run),
     };
     struct error *e = comm_open(&comm);
     if (e)
