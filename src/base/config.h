@@ -78,6 +78,7 @@ struct config {
         bool start_token, end_token;    /* of model.family gpt2 */
         bool shuffle;
         bool drop_last;
+        int64_t pipe_window;      /* samples of a pipe that are shuffled among each other */
         int64_t threads;          /* tokenizing threads of a rank */
         int64_t prefetch;         /* micro-batches ahead */
     } data;

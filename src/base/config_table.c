@@ -80,14 +80,17 @@ const struct config_key config_keys[] = {
     LIST("tokenizer.reserved", tokenizer.reserved, "[PAD],[UNK],[BOS]",
          "first entries of a learned vocabulary"),
 
-    LIST("data.train", data.train, "", "what to train on: files or globs; text or JSON, plain, gzip or zstd, or tokens"),
+    LIST("data.train", data.train, "",
+         "what to train on: files or globs; text or JSON, plain, gzip or zstd, or tokens; or a fifo, or "
+         "standard input (-; of JSON lines -.jsonl)"),
     LIST("data.validation", data.validation, "", "what to validate on; empty: no validation"),
     STRING("data.field", data.field, "text",
            "of .jsonl and .json files: the field with the text, a string or a list of them to join"),
     LIST("data.weights", data.weights, "",
          "shares in which the inputs of data.train are blended, one an input; empty: by their sizes"),
     CHOICE("data.kind", data.kind, "auto", "auto|lines|tokens",
-           "what the inputs are: text, a sample a line, or token files; auto: what their content says"),
+           "what the inputs are: text, a sample a line, or token files; auto: what their content says. Text "
+           "that comes through a pipe as tokens is tokenized as galley tokenize does"),
     BOOL("data.mask_documents", data.mask_documents, "false",
          "of token files: attention stays inside a document"),
     BOOL("data.restart_positions", data.restart_positions, "false",
@@ -103,6 +106,8 @@ const struct config_key config_keys[] = {
     BOOL("data.shuffle", data.shuffle, "true", "a new order of samples every epoch"),
     BOOL("data.drop_last", data.drop_last, "false",
          "leave out an epoch's last global batch if it is short"),
+    INT("data.pipe_window", data.pipe_window, "4096", 1, 1 << 24,
+        "of a fifo or standard input: samples read ahead and, with data.shuffle, shuffled among each other"),
     INT("data.threads", data.threads, "1", 1, 64, "tokenizing threads of a rank"),
     INT("data.prefetch", data.prefetch, "8", 2, 1024, "micro-batches tokenized ahead"),
 

@@ -1,10 +1,12 @@
-/* reader.c - the bytes of one file, unpacked if it is gzip or zstd. */
+/* reader.c - the bytes of one file or pipe, unpacked if it is gzip or zstd. */
 #include "data/reader.h"
 
 #include "data/inputs.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@ enum {
     CALL_BYTES = 1 << 30,       /* the most one call to zlib or read() is asked for */
     GZIP_WINDOW = 15 + 16,      /* zlib's largest window, gzip header expected */
     ZSTD_WINDOW = 31,           /* zstd's largest window, log2: what `zstd --long=31` writes */
+    HEAD_BYTES = 16,            /* that say what a file is */
 };
 
 struct reader {
@@ -26,8 +29,11 @@ struct reader {
     struct file_facts facts;
     int64_t consumed;
     int64_t left;               /* of a plain file, to be read; INT64_MAX: all there is */
+    int wake_fd;                /* of a pipe: ends its waiting; -1: a file */
+    char peeked[READER_PEEK_BYTES];    /* unpacked, and to be read again */
+    size_t peeked_used, peeked_bytes;
 
-    /* Only for packed files. */
+    /* For packed files, and the first bytes of a pipe. */
     struct error *(*unpack)(struct reader *, char *, size_t, size_t *);
     char *packed;
     size_t packed_used, packed_bytes;
@@ -38,13 +44,25 @@ struct reader {
     ZSTD_DStream *zstd;
 };
 
+/* Until the pipe has bytes or has ended. A fifo that no writer has opened yet has neither. */
+static struct error *wait_for_pipe(const struct reader *r)
+{
+    struct pollfd fds[] = {{.fd = r->fd, .events = POLLIN}, {.fd = r->wake_fd, .events = POLLIN}};
+    while (poll(fds, 2, -1) < 0)
+        if (errno != EINTR)
+            return error_errno(ERROR_IO, "cannot wait for %s", r->path);
+    return fds[1].revents ? error_new(ERROR_INTERRUPTED, "reading %s was ended", r->path) : NULL;
+}
+
 /* Up to `capacity` bytes; 0 at the end. */
 static struct error *read_some(struct reader *r, char *buffer, size_t capacity, size_t *got)
 {
     ssize_t n;
-    do
+    do {
+        if (r->wake_fd >= 0)
+            TRY(wait_for_pipe(r));
         n = read(r->fd, buffer, capacity < CALL_BYTES ? capacity : CALL_BYTES);
-    while (n < 0 && errno == EINTR);
+    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
     if (n < 0)
         return error_errno(ERROR_IO, "cannot read %s at byte %lld", r->path,
                            (long long)r->consumed);
@@ -58,6 +76,12 @@ static struct error *read_plain(struct reader *r, char *buffer, size_t capacity,
     size_t done = 0, n = 1;
     if ((int64_t)capacity > r->left)
         capacity = (size_t)r->left;
+    if (r->packed_used < r->packed_bytes) {    /* read to recognise a pipe's packing */
+        const size_t held = r->packed_bytes - r->packed_used;
+        done = held < capacity ? held : capacity;
+        memcpy(buffer, r->packed + r->packed_used, done);
+        r->packed_used += done;
+    }
     while (done < capacity && n) {
         TRY(read_some(r, buffer + done, capacity - done, &n));
         done += n;
@@ -171,16 +195,32 @@ static const struct signature {
     {"\xfe\xff", 2, "UTF-16 text", PACKING_NONE},
 };
 
+/* The first bytes; those of a pipe stay in `packed`. */
+static struct error *read_head(struct reader *r, char head[HEAD_BYTES], size_t *bytes)
+{
+    if (r->wake_fd < 0) {
+        const ssize_t n = pread(r->fd, head, HEAD_BYTES, 0);
+        *bytes = n < 0 ? 0 : (size_t)n;
+        return n < 0 ? error_errno(ERROR_IO, "cannot read %s", r->path) : NULL;
+    }
+    r->packed = malloc(PACKED_BYTES);
+    if (!r->packed)
+        return error_new(ERROR_MEMORY, "no memory to read %s", r->path);
+    for (size_t got = 1; got && r->packed_bytes < HEAD_BYTES; r->packed_bytes += got)
+        TRY(read_some(r, r->packed + r->packed_bytes, PACKED_BYTES - r->packed_bytes, &got));
+    *bytes = r->packed_bytes < HEAD_BYTES ? r->packed_bytes : HEAD_BYTES;
+    memcpy(head, r->packed, *bytes);
+    return NULL;
+}
+
 static struct error *recognise(struct reader *r)
 {
-    char head[16];
-    const ssize_t n = pread(r->fd, head, sizeof head, 0);
-    if (n < 0)
-        return error_errno(ERROR_IO, "cannot read %s", r->path);
-
+    char head[HEAD_BYTES];
+    size_t n = 0;
+    TRY(read_head(r, head, &n));
     for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {
         const struct signature *const s = &signatures[i];
-        if ((size_t)n < s->length || memcmp(head, s->bytes, s->length) != 0)
+        if (n < s->length || memcmp(head, s->bytes, s->length) != 0)
             continue;
         if (s->name)
             return error_new(ERROR_INPUT, "%s is %s, expected UTF-8 text, plain, gzip or zstd",
@@ -200,7 +240,8 @@ static struct error *prepare_unpacking(struct reader *r)
         r->unpack = read_plain;
         return NULL;
     }
-    r->packed = malloc(PACKED_BYTES);
+    if (!r->packed)
+        r->packed = malloc(PACKED_BYTES);
     if (!r->packed)
         goto no_memory;
     if (r->facts.packing == PACKING_GZIP) {
@@ -221,42 +262,61 @@ no_memory:
     return error_new(ERROR_MEMORY, "no memory to unpack %s", r->path);
 }
 
-struct error *reader_open(struct reader **out, const char *path)
+/* Without O_NONBLOCK opening a fifo waits for a writer, perhaps for ever. */
+static struct error *open_descriptor(struct reader *r, const char *path)
+{
+    const bool standard_input = r->wake_fd >= 0 && path[0] == '-';
+    r->fd = standard_input ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                           : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat facts;
+    if (r->fd < 0 || fstat(r->fd, &facts))
+        return error_errno(ERROR_IO, "cannot open %s", r->path);
+    if (r->wake_fd >= 0)
+        return NULL;
+    if (!S_ISREG(facts.st_mode))
+        return error_new(ERROR_INPUT, "%s is not a regular file, expected a text file", path);
+    r->facts.bytes = facts.st_size;
+    r->facts.modified_ns = file_modified_ns(&facts);
+    (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return NULL;
+}
+
+static struct error *name_reader(struct reader *r, const char *path)
+{
+    const bool standard_input = r->wake_fd >= 0 && path[0] == '-';
+    const char *const prefix = standard_input ? "standard input" : "";
+    if (asprintf(&r->path, "%s%s", prefix, path + standard_input) >= 0)
+        return NULL;
+    r->path = NULL;
+    return error_new(ERROR_MEMORY, "no memory to read %s", path);
+}
+
+static struct error *open_any(struct reader **out, const char *path, int wake_fd)
 {
     struct error *e;
     struct reader *r = calloc(1, sizeof *r);
     if (!r)
         return error_new(ERROR_MEMORY, "no memory to read %s", path);
     r->fd = -1;
+    r->wake_fd = wake_fd;
     r->left = INT64_MAX;
-    r->path = strdup(path);
-    if (!r->path) {
-        e = error_new(ERROR_MEMORY, "no memory to read %s", path);
-        goto fail;
+    if ((e = name_reader(r, path)) || (e = open_descriptor(r, path)) || (e = recognise(r)) ||
+        (e = prepare_unpacking(r))) {
+        reader_close(r);
+        return e;
     }
-
-    /* Without O_NONBLOCK opening a fifo waits for a writer, perhaps for ever. */
-    r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat facts;
-    if (r->fd < 0 || fstat(r->fd, &facts)) {
-        e = error_errno(ERROR_IO, "cannot open %s", path);
-        goto fail;
-    }
-    if (!S_ISREG(facts.st_mode)) {
-        e = error_new(ERROR_INPUT, "%s is not a regular file, expected a text file", path);
-        goto fail;
-    }
-    r->facts.bytes = facts.st_size;
-    r->facts.modified_ns = file_modified_ns(&facts);
-    (void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    if ((e = recognise(r)) || (e = prepare_unpacking(r)))
-        goto fail;
     *out = r;
     return NULL;
+}
 
-fail:
-    reader_close(r);
-    return e;
+struct error *reader_open(struct reader **out, const char *path)
+{
+    return open_any(out, path, -1);
+}
+
+struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd)
+{
+    return open_any(out, path, wake_fd);
 }
 
 struct error *reader_open_range(struct reader **out, const char *path, int64_t from, int64_t to)
@@ -293,7 +353,29 @@ void reader_close(struct reader *reader)
 
 struct error *reader_read(struct reader *reader, char *buffer, size_t capacity, size_t *got)
 {
-    return reader->unpack(reader, buffer, capacity, got);
+    const size_t held = reader->peeked_bytes - reader->peeked_used;
+    const size_t first = held < capacity ? held : capacity;
+    if (first)
+        memcpy(buffer, reader->peeked + reader->peeked_used, first);
+    reader->peeked_used += first;
+    TRY(reader->unpack(reader, buffer + first, capacity - first, got));
+    *got += first;
+    return NULL;
+}
+
+struct error *reader_peek(struct reader *reader, char *buffer, size_t bytes, size_t *got)
+{
+    if (bytes > READER_PEEK_BYTES || reader->peeked_bytes)
+        BUG("peeking at %zu bytes", bytes);
+    TRY(reader->unpack(reader, reader->peeked, bytes, &reader->peeked_bytes));
+    memcpy(buffer, reader->peeked, reader->peeked_bytes);
+    *got = reader->peeked_bytes;
+    return NULL;
+}
+
+const char *reader_name(const struct reader *reader)
+{
+    return reader->path;
 }
 
 const struct file_facts *reader_facts(const struct reader *reader)

@@ -23,6 +23,7 @@ struct source {
     int64_t bytes_finished;    /* of the files before the current one */
 
     struct reader *reader;     /* of the current file; NULL before it is opened */
+    struct reader *given;      /* the only one, not begun */
     struct json_documents *json;    /* what reads it, where it is JSON */
     struct file_facts facts;   /* of the last file opened */
     int file;
@@ -34,12 +35,30 @@ struct source {
     size_t carry_bytes, carry_capacity;
 };
 
+static struct error *list_inputs(struct source *s, const struct source_options *options)
+{
+    if (!options->reader)
+        return inputs_expand(&s->inputs, options->inputs, options->input_count, options->name);
+    s->inputs.files = calloc(1, sizeof *s->inputs.files);
+    char *const path = strdup(reader_name(options->reader));
+    if (!s->inputs.files || !path) {
+        free(path);
+        return error_new(ERROR_MEMORY, "no memory to read the %s data", options->name);
+    }
+    s->inputs.files[0] = (struct input){.path = path};
+    s->inputs.count = 1;
+    return NULL;
+}
+
 struct error *source_open(struct source **out, const struct source_options *options)
 {
     struct error *e;
     struct source *s = calloc(1, sizeof *s);
-    if (!s)
+    if (!s) {
+        reader_close(options->reader);
         return error_new(ERROR_MEMORY, "no memory to read the %s data", options->name);
+    }
+    s->given = options->reader;
     s->block_bytes = options->block_bytes ? options->block_bytes : 1;
     s->whole_files = options->whole_files;
     s->from = options->from;
@@ -49,7 +68,7 @@ struct error *source_open(struct source **out, const struct source_options *opti
         e = error_new(ERROR_MEMORY, "no memory to read the %s data", options->name);
         goto fail;
     }
-    if ((e = inputs_expand(&s->inputs, options->inputs, options->input_count, options->name)))
+    if ((e = list_inputs(s, options)))
         goto fail;
     for (int i = 0; i < s->inputs.count; i++)
         s->bytes_on_disk += s->inputs.files[i].bytes;
@@ -67,6 +86,7 @@ void source_close(struct source *source)
         return;
     json_documents_destroy(source->json);
     reader_close(source->reader);
+    reader_close(source->given);
     inputs_release(&source->inputs);
     free(source->field);
     free(source->carry);
@@ -173,6 +193,11 @@ static struct error *find_line(const char *path, int64_t at, int64_t *line)
 static struct error *open_reader(struct source *s, const char *path)
 {
     int64_t first, end;
+    if (s->given) {
+        s->reader = s->given;
+        s->given = NULL;
+        return NULL;
+    }
     if (!s->to)
         return reader_open(&s->reader, path);
     TRY(find_line(path, s->from, &first));

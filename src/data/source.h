@@ -46,6 +46,8 @@ struct source_options {
     int input_count;
     const char *field;            /* of JSON objects, the one that holds the text; NULL: "text" */
     const char *name;             /* what errors call the data: "training" */
+    struct reader *reader;        /* what is read in place of the inputs, from now on the source's, also
+                                     where opening fails; NULL: the inputs */
     size_t block_bytes;
     bool whole_files;             /* a text file is one record, with all that is in it */
     int64_t from, to;             /* of a single input that is not packed: only its records that

@@ -1,6 +1,8 @@
 /* token_file.c - files of tokens: recognised, opened, read. */
 #include "data/token_file.h"
 
+#include "data/token_header.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +15,6 @@
 
 enum {
     HEAD_BYTES = 1 << 12,       /* of a file, that are looked at to recognise it */
-    LLMC_HEADER_BYTES = 1024,
     SAMPLES = 64,               /* of the content, for the fingerprint */
     SAMPLE_BYTES = 1 << 12,
     PLACE_TOKENS = 1 << 10,     /* checked against the vocabulary at each of as many places */
@@ -115,29 +116,6 @@ static char *megatron_index(const char *path)
     return NULL;
 }
 
-/* .bin files that name their format in 256 int32, the third of which is the number of tokens. */
-static const struct llmc_format {
-    int32_t magic, version;
-    int width;
-    const char *name;
-} llmc_formats[] = {
-    {20240520, 1, 2, "llm.c, uint16"},
-    {20240801, 7, 4, "llm.c, uint32"},
-};
-enum { LLMC_FORMATS = sizeof llmc_formats / sizeof llmc_formats[0] };
-
-static const struct llmc_format *llmc_format_of(const char *head, size_t bytes)
-{
-    int32_t magic;
-    if (bytes < sizeof magic)
-        return NULL;
-    memcpy(&magic, head, sizeof magic);
-    for (int i = 0; i < LLMC_FORMATS; i++)
-        if (llmc_formats[i].magic == magic)
-            return &llmc_formats[i];
-    return NULL;
-}
-
 struct error *token_file_is_one(const char *path, bool *tokens)
 {
     char head[HEAD_BYTES];
@@ -147,7 +125,7 @@ struct error *token_file_is_one(const char *path, bool *tokens)
     const bool packed = bytes >= 4 && (!memcmp(head, "\x1f\x8b", 2) ||
                                        !memcmp(head, "\x28\xb5\x2f\xfd", 4) ||
                                        !memcmp(head, "\x89HDF", 4) || !memcmp(head, "PK\3\4", 4));
-    *tokens = shard_is_one(head, bytes) || llmc_format_of(head, bytes) || index ||
+    *tokens = shard_is_one(head, bytes) || token_header_is_one(head, bytes) || index ||
               (bytes >= sizeof megatron_magic &&
                !memcmp(head, megatron_magic, sizeof megatron_magic)) ||
               (has_suffix(path, ".bin") && !packed && memchr(head, '\0', bytes));
@@ -157,20 +135,16 @@ struct error *token_file_is_one(const char *path, bool *tokens)
 
 /* ---- opening ---- */
 
-static struct error *open_llmc(struct token_file *f, const struct llmc_format *format,
-                               const char *head)
+static struct error *open_with_header(struct token_file *f, const char *head, size_t bytes)
 {
-    int32_t header[3];
-    memcpy(header, head, sizeof header);
-    if (header[1] != format->version)
-        return error_new(ERROR_INPUT, "%s is of version %d of its format (magic number %d), expected "
-                         "%d", f->path, header[1], header[0], format->version);
-    f->format = format->name;
-    f->width = format->width;
-    f->start = LLMC_HEADER_BYTES;
-    f->tokens = header[2];
+    struct token_header header;
+    TRY(token_header_parse(&header, head, bytes, f->path));
+    f->format = header.format;
+    f->width = header.width;
+    f->start = TOKEN_HEADER_BYTES;
+    f->tokens = header.tokens;
     const int64_t expected = f->start + f->tokens * f->width;
-    if (f->tokens < 0 || f->opened.st_size != expected)
+    if (f->opened.st_size != expected)
         return error_new(ERROR_INPUT, "%s says that it holds %lld tokens, which makes %lld bytes; it "
                          "has %lld", f->path, (long long)f->tokens, (long long)expected,
                          (long long)f->opened.st_size);
@@ -302,10 +276,9 @@ static struct error *open_content(struct token_file *f)
     f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (f->fd < 0 || fstat(f->fd, &f->opened))
         return error_errno(ERROR_IO, "cannot open %s", f->path);
-    const struct llmc_format *const llmc = llmc_format_of(head, bytes);
     char *const index = megatron_index(f->path);
     struct error *e = index                              ? open_megatron(f, index)
-                      : llmc && bytes >= 3 * sizeof(int32_t) ? open_llmc(f, llmc, head)
+                      : token_header_is_one(head, bytes) ? open_with_header(f, head, bytes)
                                                          : open_bare(f);
     free(index);
     if (!e && f->tokens < 1)

@@ -19,6 +19,7 @@
 #define GALLEY_TRAIN_CHECKPOINT_H
 
 #include "base/error.h"
+#include "data/pipe_windows.h"
 #include "model/parameters.h"
 #include "text/tokenizer.h"
 #include "train/history.h"
@@ -34,7 +35,8 @@ struct progress {
     double loss_scale;          /* of fp16; 0: losses are not scaled */
     int64_t finite_steps;       /* since the loss scale last changed */
     int64_t samples, tokens;    /* seen so far; tokens: unmasked ones */
-    uint64_t train_fingerprint; /* dataset_fingerprint of the training data */
+    uint64_t train_fingerprint; /* dataset_fingerprint of the training data; of a pipe 0 */
+    struct pipe_position stream;    /* where the run stands in a pipe; 0 of files */
     uint64_t seed;              /* run.seed: initial weights, order, samplers */
     int world_size;             /* ranks that wrote it; any number may read it */
     double best_perplexity;     /* lowest validation perplexity so far, infinity at first */

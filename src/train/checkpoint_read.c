@@ -65,6 +65,24 @@ static struct error *read_updates(struct checkpoint_file *c, int64_t format)
     return h5_get_int(c->file, "/progress", "finite_steps", &p->finite_steps);
 }
 
+static struct error *read_stream(struct checkpoint_file *c, int64_t format)
+{
+    struct pipe_position *const s = &c->progress.stream;
+    int64_t hash = 0;
+    if (format < 3)    /* from before data came through pipes */
+        return NULL;
+    TRY(h5_get_int(c->file, "/progress", "stream_bytes", &s->start.bytes));
+    TRY(h5_get_int(c->file, "/progress", "stream_tokens", &s->start.tokens));
+    TRY(h5_get_int(c->file, "/progress", "stream_hash", &hash));
+    TRY(h5_get_int(c->file, "/progress", "stream_window", &s->window));
+    TRY(h5_get_int(c->file, "/progress", "stream_samples", &s->samples));
+    TRY(h5_get_int(c->file, "/progress", "stream_taken", &s->taken));
+    s->start.hash = (uint64_t)hash;
+    if (s->start.bytes < 0 || s->start.tokens < 0 || s->window < 0 || s->samples < 0 || s->taken < 0)
+        return error_new(ERROR_INPUT, "%s: /progress has a negative place in the stream", c->path);
+    return NULL;
+}
+
 static struct error *read_progress(struct checkpoint_file *c)
 {
     struct progress *p = &c->progress;
@@ -161,6 +179,7 @@ static struct error *read_content(struct checkpoint_file *c)
     TRY(read_model(c));
     TRY(read_progress(c));
     TRY(read_updates(c, format));
+    TRY(read_stream(c, format));
     TRY(read_tokenizer(c));
     TRY(read_history(c));
     return h5_read_text(c->file, "/config", &c->config, &bytes);

@@ -84,6 +84,17 @@ static struct error *write_tokenizer(struct h5_file *file, const struct tokenize
     return h5_set_int(file, "/tokenizer", "split_on_cjk", d->wordpiece.split_on_cjk);
 }
 
+static struct error *write_stream(struct h5_file *file, const char *path,
+                                  const struct pipe_position *stream)
+{
+    TRY(h5_set_int(file, path, "stream_bytes", stream->start.bytes));
+    TRY(h5_set_int(file, path, "stream_tokens", stream->start.tokens));
+    TRY(h5_set_int(file, path, "stream_hash", (int64_t)stream->start.hash));
+    TRY(h5_set_int(file, path, "stream_window", stream->window));
+    TRY(h5_set_int(file, path, "stream_samples", stream->samples));
+    return h5_set_int(file, path, "stream_taken", stream->taken);
+}
+
 static struct error *write_progress(struct h5_file *file, const struct progress *p)
 {
     static const char path[] = "/progress";
@@ -102,7 +113,8 @@ static struct error *write_progress(struct h5_file *file, const struct progress 
     TRY(h5_set_int(file, path, "seed", (int64_t)p->seed));
     TRY(h5_set_int(file, path, "world_size", p->world_size));
     TRY(h5_set_double(file, path, "best_perplexity", p->best_perplexity));
-    return h5_set_int(file, path, "best_step", p->best_step);
+    TRY(h5_set_int(file, path, "best_step", p->best_step));
+    return write_stream(file, path, &p->stream);
 }
 
 static struct error *write_history(struct h5_file *file, const struct history_row *rows, int n)

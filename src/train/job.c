@@ -9,7 +9,6 @@
 #include "train/origin.h"
 #include "train/progress.h"
 #include "train/resume.h"
-#include "train/run_data.h"
 #include "train/run_folder.h"
 #include "train/run_tokenizer.h"
 #include "train/sampling.h"
@@ -25,11 +24,6 @@
 #include <string.h>
 
 #define SLOW_DISK_BYTES_S 100e6    /* what a checkpoint is thought to be written with, before one was */
-
-static bool has_validation(const struct job *j)
-{
-    return j->config->data.validation.count > 0;
-}
 
 /* ---- the run folder and its checkpoint ---- */
 
@@ -94,74 +88,10 @@ static struct error *share_progress(struct job *j)
     return NULL;
 }
 
-/* ---- the data ---- */
-
 /* What the loss of a sample is divided by, as optimizer and trainer take it. */
 static int sample_positions(const struct config *c)
 {
     return strcmp(c->train.loss_mean, "positions") ? 0 : (int)c->data.sequence_length;
-}
-
-/* The cache is rank 0's to make; a plan leaves nothing behind. */
-static enum run_data_cache cache_of(const struct job *j)
-{
-    return j->plan_only ? RUN_DATA_UNCACHED : j->is_rank_0 ? RUN_DATA_MAKE : RUN_DATA_READ;
-}
-
-struct error *job_open_corpora(struct job *j)
-{
-    if (j->config->data.train.count == 0)
-        return error_new(ERROR_USAGE, "data.train is empty; give text files or globs in the "
-                         "configuration or as --data.train=FILE");
-    TRY(run_data_open(&j->train, j->config, false, j->tokenizer, cache_of(j)));
-    if (has_validation(j))
-        TRY(run_data_open(&j->validation, j->config, true, j->tokenizer, cache_of(j)));
-    return NULL;
-}
-
-struct error *job_check_data(struct job *j)
-{
-    const struct config *c = j->config;
-    const int64_t samples = corpus_samples(j->train);
-    if (samples < c->train.global_batch)
-        return error_new(ERROR_INPUT, "the training text has %lld samples, fewer than one global "
-                         "batch of %lld; lower train.global_batch or data.min_bytes, or give more "
-                         "text", (long long)samples, (long long)c->train.global_batch);
-    if (j->resumed && !c->run.allow_changed_data &&
-        j->progress.train_fingerprint != corpus_fingerprint(j->train))
-        return error_new(ERROR_INPUT, "the training text is not what the run in %s was trained on "
-                         "(fingerprint %016llx, expected %016llx); restore it, choose another "
-                         "run.folder, or set run.allow_changed_data", c->run.folder,
-                         (unsigned long long)corpus_fingerprint(j->train),
-                         (unsigned long long)j->progress.train_fingerprint);
-    return NULL;
-}
-
-/* Rank 0 first: it unpacks and scans, the others find what it made. */
-static struct error *open_data(struct job *j)
-{
-    TRY(comm_agree(j->comm, j->is_rank_0 ? job_open_corpora(j) : NULL));
-    TRY(comm_agree(j->comm, j->is_rank_0 ? NULL : job_open_corpora(j)));
-    TRY(comm_check_equal(j->comm, "the training text", corpus_fingerprint(j->train)));
-    TRY(job_check_data(j));
-    char description[128];
-    corpus_describe(j->train, description, sizeof description);
-    log_info("data  %s to train on, %lld to validate; fingerprint %016llx", description,
-             (long long)(j->validation ? corpus_samples(j->validation) : 0),
-             (unsigned long long)corpus_fingerprint(j->train));
-    return NULL;
-}
-
-struct stream_options job_stream_options(const struct job *j)
-{
-    const struct config *c = j->config;
-    return (struct stream_options){
-        .blend = corpus_blend(j->train), .T = (int)c->data.sequence_length,
-        .global_batch = (int)c->train.global_batch,
-        .micro_batch = j->micro_batch, .rank = comm_rank(j->comm),
-        .world_size = j->ranks, .threads = (int)c->data.threads,
-        .prefetch = (int)c->data.prefetch, .drop_last = c->data.drop_last,
-    };
 }
 
 struct error *job_plan_steps(struct job *j)
@@ -170,8 +100,7 @@ struct error *job_plan_steps(struct job *j)
     const int64_t share = c->train.global_batch / j->ranks;
     j->micro_batch = (int)(c->train.micro_batch > 0 ? c->train.micro_batch : share);
     j->micro_batches = (int)(share / j->micro_batch);
-    const struct stream_options options = job_stream_options(j);
-    j->steps_per_epoch = stream_steps_per_epoch(&options);
+    j->steps_per_epoch = job_steps_per_epoch(j);
     j->last_step = c->train.steps > 0 ? c->train.steps : c->train.epochs * j->steps_per_epoch;
     j->schedule = (struct schedule){
         .learning_rate = c->optimizer.learning_rate,
@@ -285,9 +214,7 @@ static struct error *load_values(struct job *j)
     int64_t count;
     float *summed = model_summed(j->model, &count);
     TRY(buckets_create(&j->buckets, j->comm, j->device, summed, count, bucket_bytes));
-    const struct stream_options options = job_stream_options(j);
-    const int64_t step = j->progress.step;
-    return stream_open(&j->stream, &options, step / j->steps_per_epoch, step % j->steps_per_epoch);
+    return job_open_feed(j);
 }
 
 /* ---- callbacks ---- */
@@ -339,9 +266,9 @@ static struct error *add_callbacks(struct job *j)
         .loss_scaling = scales_losses(j),
         .saver = j->saver, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
         .config_yaml = j->config_yaml, .history = &j->history,
-        .train_fingerprint = corpus_fingerprint(j->train), .seed = (uint64_t)c->run.seed,
+        .train_fingerprint = job_fingerprint(j), .pipe = j->pipe, .seed = (uint64_t)c->run.seed,
         .world_size = comm_world_size(j->comm),
-        .resumed_step = j->resumed ? j->progress.step : -1}));
+        .saved_step = j->resumed ? j->progress.step : -1}));
     if (isinf(j->end_s))
         return NULL;
     return time_limit_callback(&j->callbacks[j->callback_count++], &(struct time_limit_options){
@@ -353,7 +280,7 @@ struct error *job_make_trainer(struct job *j)
 {
     return trainer_create(&j->trainer, &(struct trainer_parts){
         .comm = j->comm, .device = j->device, .kernels = j->kernels, .model = j->model,
-        .optimizer = j->optimizer, .buckets = j->buckets, .feed = feed_of_stream(j->stream),
+        .optimizer = j->optimizer, .buckets = j->buckets, .feed = job_feed(j),
         .schedule = &j->schedule, .micro_batch = j->micro_batch,
         .micro_batches = j->micro_batches, .T = (int)j->config->data.sequence_length,
         .sample_positions = sample_positions(j->config),
@@ -414,12 +341,13 @@ static struct error *open_stages(struct job *j, struct config *config)
     TRY(comm_agree(j->comm, config_check_ranks(j->config, j->ranks)));
     TRY(comm_agree(j->comm, open_folder(j)));
     TRY(comm_agree(j->comm, origin_complete(config, j->comm, j->file, j->source)));
+    TRY(job_find_pipe(j));
     TRY(comm_agree(j->comm, start_logs(j)));
     TRY(share_progress(j));
     begin_record(j);
     TRY(comm_agree(j->comm,
                    run_tokenizer_open(&j->tokenizer, j->comm, j->config, j->file, j->source)));
-    TRY(comm_agree(j->comm, open_data(j)));
+    TRY(comm_agree(j->comm, job_open_data(j)));
     TRY(comm_agree(j->comm, job_plan_steps(j)));
     TRY(comm_agree(j->comm, job_open_device(j)));
     TRY(comm_agree(j->comm, buckets_prepare(j->comm, j->device)));
@@ -484,6 +412,7 @@ void job_close(struct job *job)
     saver_destroy(job->saver);    /* while what it writes is still there */
     trainer_destroy(job->trainer);
     stream_close(job->stream);
+    pipe_feed_close(job->pipe);
     buckets_destroy(job->buckets);
     snapshot_destroy(job->snapshot);
     optimizer_destroy(job->optimizer);

@@ -6,6 +6,7 @@
 #include "train/checkpoint.h"
 #include "train/job.h"
 #include "train/model_source.h"
+#include "train/pipe_feed.h"
 #include "train/run_folder.h"
 #include "train/saver.h"
 #include "train/snapshot.h"
@@ -30,6 +31,7 @@ struct job {
     struct history history;
 
     struct tokenizer *tokenizer;
+    bool piped;                           /* data.train is a pipe, and `train` NULL */
     struct corpus *train, *validation;    /* validation may be NULL */
     size_t resident_before;               /* bytes, before what follows is allocated */
     struct device *device;
@@ -39,7 +41,8 @@ struct job {
     struct snapshot *snapshot;
     struct saver *saver;                  /* rank 0 only */
     struct buckets *buckets;
-    struct stream *stream;
+    struct stream *stream;                /* of files; else pipe */
+    struct pipe_feed *pipe;
     struct trainer *trainer;
 
     int micro_batch, micro_batches;       /* rows of one forward pass; passes of one step */
@@ -50,6 +53,7 @@ struct job {
 };
 
 /* The stages that a plan goes through too, in this order. */
+MUST_USE struct error *job_find_pipe(struct job *job);
 MUST_USE struct error *job_open_corpora(struct job *job);
 MUST_USE struct error *job_check_data(struct job *job);
 MUST_USE struct error *job_plan_steps(struct job *job);
@@ -57,7 +61,17 @@ MUST_USE struct error *job_open_device(struct job *job);
 MUST_USE struct error *job_make_model(struct job *job);
 MUST_USE struct error *job_make_trainer(struct job *job);
 
-struct stream_options job_stream_options(const struct job *job);
+/* Collective. All ranks' data; rank 0 first, whose cache the others find. */
+MUST_USE struct error *job_open_data(struct job *job);
+/* What trains from where the run stands. */
+MUST_USE struct error *job_open_feed(struct job *job);
+struct feed job_feed(const struct job *job);
+/* Of files, 0 of a pipe; steps of an epoch, of a pipe those of the run; memory of what is read ahead. */
+uint64_t job_fingerprint(const struct job *job);
+int64_t job_steps_per_epoch(const struct job *job);
+size_t job_feed_bytes(const struct job *job);
+/* "97736 samples", and their fingerprint; or that they come through a pipe. */
+void job_describe_data(const struct job *job, char *out, size_t bytes);
 /* Tells what a rank's memory is planned to be, in one line; `*bytes` (may be NULL) is its sum. */
 MUST_USE struct error *job_tell_memory(const struct job *job, double *bytes);
 

@@ -18,9 +18,8 @@ struct error *job_tell_memory(const struct job *job, double *bytes)
     size_t copies;
     (void)model_summed(j->model, &count);
     TRY(buckets_extra_bytes(&copies, j->device, count, j->ranks));
-    const struct stream_options options = job_stream_options(j);
     const double model = (double)device_allocated_bytes(j->device), summing = (double)copies;
-    const double ahead = (double)stream_bytes(&options), before = (double)j->resident_before;
+    const double ahead = (double)job_feed_bytes(j), before = (double)j->resident_before;
     log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB to sum "
              "gradients over ranks, %.1f MB of samples read ahead, %.1f MB there before",
              1e-6 * (before + model + summing + ahead), 1e-6 * model, 1e-6 * summing, 1e-6 * ahead,
@@ -42,15 +41,13 @@ static void tell_run(const struct job *j)
 {
     const struct config *c = j->config;
     const struct parameters *p = model_parameters(j->model);
-    char data[128];
-    corpus_describe(j->train, data, sizeof data);
+    char data[160];
+    job_describe_data(j, data, sizeof data);
     const double step_tokens = (double)c->train.global_batch * (double)c->data.sequence_length;
     printf("ranks         %d, %d on a node; %d micro-batches of %d samples a step and rank\n", j->ranks,
            j->local_ranks, j->micro_batches, j->micro_batch);
     printf("model         %lld parameters\n", (long long)p->count);
-    printf("data          %s to train on, %lld to validate; fingerprint %016llx\n", data,
-           (long long)(j->validation ? corpus_samples(j->validation) : 0),
-           (unsigned long long)corpus_fingerprint(j->train));
+    printf("data          %s\n", data);
     printf("steps         %lld an epoch, %lld in all\n", (long long)j->steps_per_epoch,
            (long long)j->last_step);
     printf("tokens        %.0f a step, %.0f in all, padding included\n", step_tokens,
@@ -124,6 +121,7 @@ static struct error *open_stages(struct job *j, struct config *config)
     const struct model_spec wanted = job_wanted_spec(config);
     if (j->source)
         TRY(origin_check(j->source, &wanted));
+    TRY(job_find_pipe(j));
     TRY(job_open_corpora(j));
     TRY(job_check_data(j));
     TRY(job_plan_steps(j));

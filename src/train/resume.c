@@ -13,6 +13,13 @@ static struct error *check_number(const struct checkpoint_file *file, const char
                      checkpoint_path(file), key, (long long)was, (long long)is);
 }
 
+/* Whether its data came through a pipe; of files the fingerprint says what they are read as. */
+static bool is_stream(const struct checkpoint_file *file)
+{
+    const struct pipe_position *const at = &checkpoint_progress(file)->stream;
+    return at->window > 0 || at->taken > 0;
+}
+
 static struct error *compare(const struct checkpoint_file *file, const struct config *was,
                              const struct config *is)
 {
@@ -28,7 +35,12 @@ static struct error *compare(const struct checkpoint_file *file, const struct co
                      is->data.mask_documents));
     TRY(check_number(file, "data.restart_positions", was->data.restart_positions,
                      is->data.restart_positions));
+    TRY(check_number(file, "data.pipe_window", was->data.pipe_window, is->data.pipe_window));
     TRY(check_number(file, "data.drop_last", was->data.drop_last, is->data.drop_last));
+    if (is_stream(file) && strcmp(was->data.kind, is->data.kind))
+        return error_new(ERROR_USAGE, "%s was trained with data.kind %s, now it is %s; set it back, or "
+                         "choose another run.folder", checkpoint_path(file), was->data.kind,
+                         is->data.kind);
     if (strcmp(was->tokenizer.kind, is->tokenizer.kind))
         return error_new(ERROR_USAGE, "%s was trained with tokenizer.kind %s, now it is %s; set it "
                          "back, or choose another run.folder", checkpoint_path(file),

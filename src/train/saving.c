@@ -27,6 +27,9 @@ static struct error *begin_save(const struct saving_options *o, const struct ste
         log_warning("training waited %.1f s for the checkpoint before; save less often, or to a "
                     "faster disk", waited_s);
 
+    struct pipe_position stream = {.window = 0};
+    if (o->pipe)    /* nothing was begun beyond the step: saving needs it exactly */
+        stream = pipe_feed_position(o->pipe);
     const int64_t epoch = report->step / report->steps_per_epoch;
     return saver_begin(o->saver, &(struct checkpoint){
         .spec = model_spec(o->snapshot->model),
@@ -42,7 +45,7 @@ static struct error *begin_save(const struct saving_options *o, const struct ste
             .loss_scale = o->loss_scaling ? o->snapshot->state->loss_scale : 0,
             .finite_steps = o->snapshot->state->finite_steps,
             .samples = report->samples, .tokens = report->tokens,
-            .train_fingerprint = o->train_fingerprint, .seed = o->seed,
+            .train_fingerprint = o->train_fingerprint, .stream = stream, .seed = o->seed,
             .world_size = o->world_size,
             .best_perplexity = o->history->best_perplexity, .best_step = o->history->best_step,
         },
@@ -54,12 +57,14 @@ static struct error *begin_save(const struct saving_options *o, const struct ste
 /* Runs after every step, so that a failed write is heard of soon. */
 static struct error *saving_run(void *self, const struct step_report *report)
 {
-    const struct saving_options *o = self;
+    struct saving_options *o = self;
     const bool due = cadence_due(&o->when, report);
-    const bool here_before = report->step == o->resumed_step && report->step > 0;
+    const bool here_before = report->step == o->saved_step && report->step > 0;
     TRY(judge(o, saver_check(o->saver)));
     if (due && !here_before)
         TRY(begin_save(o, report));
+    if (due)
+        o->saved_step = report->step;
     return report->last ? saver_wait(o->saver) : NULL;
 }
 

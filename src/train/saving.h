@@ -9,6 +9,7 @@
 #define GALLEY_TRAIN_SAVING_H
 
 #include "train/callback.h"
+#include "train/pipe_feed.h"
 #include "train/saver.h"
 #include "train/snapshot.h"
 
@@ -23,8 +24,9 @@ struct saving_options {
     const char *config_yaml;
     const struct history *history;
     uint64_t train_fingerprint, seed;
+    const struct pipe_feed *pipe;    /* whose position is saved; NULL: the data is of files */
     int world_size;
-    int64_t resumed_step;            /* the step the run began at: it needs no checkpoint again */
+    int64_t saved_step;              /* needs no checkpoint again: the step the run began at; -1: none */
 };
 
 /* Rank 0. Everything in `options` is borrowed. */
