@@ -85,14 +85,6 @@ static struct error *read_int(int *out, const char *option, int low, int high)
     return NULL;
 }
 
-static struct error *read_precision(enum dtype *out)
-{
-    if (strcmp(optarg, "fp32") && strcmp(optarg, "bf16"))
-        return error_new(ERROR_USAGE, "--precision is \"%s\"; it must be fp32 or bf16", optarg);
-    *out = strcmp(optarg, "bf16") ? DTYPE_F32 : DTYPE_BF16;
-    return NULL;
-}
-
 static struct error *read_sampler_flag(struct request *r, enum flag flag)
 {
     long long seed;
@@ -158,7 +150,7 @@ static struct error *read_flag(struct request *r, enum flag flag)
         r->source.lowercase = true;
         return NULL;
     case FLAG_PRECISION:
-        return read_precision(&r->precision);
+        return cli_parse_precision(&r->precision, optarg);
     case FLAG_DEVICE:
         r->device = optarg;
         return NULL;

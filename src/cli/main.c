@@ -8,7 +8,7 @@
 
 static const struct verb *const verbs[] = {
     &verb_train, &verb_vocab, &verb_tokenize, &verb_generate, &verb_evaluate,
-    &verb_convert, &verb_inspect, &verb_corpus, &verb_doctor,
+    &verb_score, &verb_convert, &verb_inspect, &verb_corpus, &verb_doctor,
 };
 enum { VERBS = sizeof verbs / sizeof verbs[0] };
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "comm/comm.h"
+#include "device/dtype.h"
 
 #include <stdio.h>
 
@@ -30,7 +31,7 @@ struct verb {
 };
 
 extern const struct verb verb_train, verb_vocab, verb_tokenize, verb_generate, verb_evaluate,
-    verb_inspect, verb_convert, verb_corpus, verb_doctor;
+    verb_score, verb_inspect, verb_convert, verb_corpus, verb_doctor;
 
 /* Collective. Starts MPI for a verb that works over ranks; main() closes it. All ranks must run the same
  * program. */
@@ -50,6 +51,8 @@ MUST_USE struct error *cli_parse_int(long long *out, const char *option, const c
                                      long long low, long long high);
 MUST_USE struct error *cli_parse_double(double *out, const char *option, const char *text,
                                         double low, double high);
+/* "fp32" or "bf16" behind --precision. */
+MUST_USE struct error *cli_parse_precision(enum dtype *out, const char *text);
 /* The error for what getopt_long could not take (it returned '?' or ':'): names the argument and
  * points to --help. Verbs set opterr = 0 before parsing. */
 MUST_USE struct error *cli_bad_option(const char *verb, int argc, char **argv);

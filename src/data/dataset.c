@@ -270,6 +270,14 @@ struct error *dataset_sample(const struct dataset *dataset, int64_t index, char 
     return NULL;
 }
 
+struct error *dataset_sample_is_json(const struct dataset *dataset, int64_t index, bool *json)
+{
+    int64_t file = 0, offset, room;
+    TRY(locate(dataset, index, &file, &offset, &room));
+    *json = dataset->text.index.files[file].separator == '\0';
+    return NULL;
+}
+
 /* Separators in so many bytes of a file; -1 if it cannot be read. */
 static int64_t separators_before(int fd, int64_t from, int64_t bytes, char separator,
                                  const char *path)

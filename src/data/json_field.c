@@ -307,7 +307,7 @@ static bool read_object(struct cursor *c, const char *field, char *out, struct j
         char *const name = out + record->text_bytes;
         if (!read_name(c, name, &bytes))
             return false;
-        if (bytes == field_bytes && !memcmp(name, field, bytes)) {
+        if (bytes == field_bytes && bytes > 0 && !memcmp(name, field, bytes)) {
             record->found = true;
             if (!read_texts(c, out, &record->text_bytes))
                 return false;
@@ -326,6 +326,11 @@ enum json_outcome json_read_field(const char *text, size_t bytes, const char *fi
     struct cursor c = {.text = text, .bytes = bytes};
     *record = (struct json_record){0};
     const bool whole = read_object(&c, field, out, record);
+    if (whole && !*field) {
+        record->found = true;
+        record->text_bytes = c.at;
+        memcpy(out, text, c.at);
+    }
     record->bytes = c.at;
     record->expected = c.expected;
     return whole ? JSON_WHOLE : c.expected ? JSON_WRONG : JSON_CUT;

@@ -28,7 +28,7 @@ struct json_record {
  * Reads the object that begins at text[0], which must be valid UTF-8 or is refused as JSON somewhere.
  * `out`, of at least `bytes` bytes, gets the text of `field`, a member of the object itself: a string;
  * the strings of a list, joined; or nothing where it is null. Of several members of that name the
- * last counts. The text never holds a NUL.
+ * last counts. The field "" is the object itself, as it is written. The text never holds a NUL.
  */
 enum json_outcome json_read_field(const char *text, size_t bytes, const char *field, char *out,
                                   struct json_record *record);

@@ -44,7 +44,8 @@ struct source_block {
 struct source_options {
     const char *const *inputs;    /* paths and globs, see inputs.h */
     int input_count;
-    const char *field;            /* of JSON objects, the one that holds the text; NULL: "text" */
+    const char *field;            /* of JSON objects, the one that holds the text; NULL: "text"; "": the
+                                   * object itself, as it is written */
     const char *name;             /* what errors call the data: "training" */
     struct reader *reader;        /* what is read in place of the inputs, from now on the source's, also
                                      where opening fails; NULL: the inputs */

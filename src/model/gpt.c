@@ -228,7 +228,7 @@ struct batch model_load(struct model *model, const struct batch *batch)
 {
     struct model *m = model;
     const size_t N = (size_t)batch->B * (size_t)batch->T;
-    if (batch->B > m->options.B || batch->T > m->options.T)
+    if (N > (size_t)m->options.B * (size_t)m->options.T || batch->T > m->options.T)
         BUG("a batch of %d x %d in a model made for %d x %d", batch->B, batch->T, m->options.B,
             m->options.T);
     device_copy_in(m->device, m->tokens, batch->tokens, N * sizeof(int32_t));
@@ -318,6 +318,45 @@ struct error *model_evaluate(struct model *model, const struct batch *batch,
     TRY(device_synchronize(m->device));
     *sums = *m->host_sums;
     return NULL;
+}
+
+/* The rows of `x` at the places, one after the other in m->branch; runs of them are copied as one. */
+static void gather_places(struct model *m, const char *x, const struct model_questions *q)
+{
+    const size_t row_bytes = (size_t)m->spec.C * dtype_bytes(m->kernels->activation);
+    for (int first = 0, end; first < q->count; first = end) {
+        end = first + 1;
+        while (end < q->count && q->places[end] == q->places[end - 1] + 1)
+            end++;
+        device_copy(m->device, (char *)m->branch + (size_t)first * row_bytes,
+                    x + (size_t)q->places[first] * row_bytes, (size_t)(end - first) * row_bytes);
+    }
+}
+
+struct error *model_score(struct model *model, const struct batch *batch,
+                          const struct model_questions *questions)
+{
+    struct model *m = model;
+    const struct model_questions *q = questions;
+    const struct model_offsets *o = &m->offsets;
+    const size_t count = (size_t)q->count;
+    struct batch read = *batch;
+    read.targets = NULL;
+    const struct batch loaded = model_load(m, &read);
+    const struct pass pass = begin_pass(&loaded, false);
+    device_copy_in(m->device, m->targets, q->targets, count * sizeof(int32_t));
+    device_zero(m->device, m->loss_mask, count);
+    gather_places(m, forward(m, &pass), q);
+    m->kernels->classifier(m->device, &(struct classifier){
+        .losses = m->losses, .correct = m->correct, .x = m->branch,
+        .weight = model_operand(m, o->head),
+        .bias = o->head_bias >= 0 ? m->weights + o->head_bias : NULL,
+        .targets = m->targets, .mask = m->loss_mask, .transposed = o->tied,
+        .N = q->count, .C = m->spec.C, .V = m->spec.V,
+    });
+    device_copy_out(m->device, q->losses, m->losses, count * sizeof(float));
+    device_copy_out(m->device, q->correct, m->correct, count);
+    return device_synchronize(m->device);
 }
 
 struct error *model_logits(struct model *model, const struct batch *batch, float *logits)

@@ -16,7 +16,7 @@ struct model;
 
 /* What the model is made for; decides the memory it takes. */
 struct model_options {
-    int B, T;            /* the largest batch of model_train and model_evaluate */
+    int B, T;            /* the largest batch, of B x T tokens; one of shorter rows may have more of them */
     bool training;       /* gradients and what backward needs */
     bool token_squares;  /* also squares of the token embedding's gradients, by occurrence; not of a
                           * family whose head is tied to it */
@@ -62,6 +62,18 @@ void model_train(struct model *model, const struct batch *batch, struct loss_sum
 /* Forward only, of a batch in host memory; adds to `sums` (host), complete when it returns. */
 MUST_USE struct error *model_evaluate(struct model *model, const struct batch *batch,
                                       struct loss_sums *sums);
+/* Tokens whose probability is asked for: targets[i] as what follows position places[i] = b * T + t of a
+ * batch. Host memory; places rise. */
+struct model_questions {
+    float *losses;          /* (count)  out: -ln of the probability */
+    uint8_t *correct;       /* (count)  out: 1 where no token is more probable */
+    const int32_t *places, *targets;    /* (count)  in */
+    int count;              /* 1 to B * T */
+};
+/* Forward only, of a batch in host memory of which tokens and key_mask matter; the head is computed at
+ * the places alone. The answers are there when it returns. */
+MUST_USE struct error *model_score(struct model *model, const struct batch *batch,
+                                   const struct model_questions *questions);
 /* All logits of a batch, (B, T, V) fp32 in host memory of the caller; tokens and key_mask matter. */
 MUST_USE struct error *model_logits(struct model *model, const struct batch *batch, float *logits);
 

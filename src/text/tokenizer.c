@@ -179,6 +179,15 @@ struct error *encoder_encode(struct encoder *encoder, const char *text, size_t b
     return encoder->tokenizer->ops->encode(encoder, text, bytes, ids, capacity, count);
 }
 
+size_t tokenizer_text_bytes(const struct tokenizer *tokenizer, int32_t id, bool first)
+{
+    const struct tokenizer *t = tokenizer;
+    if (id < 0 || id >= t->size || id == t->start || id == t->end)
+        return 0;
+    const struct token_text x = t->ops->text(t, id, first);
+    return x.space + x.bytes;
+}
+
 static struct error *check_ids(const struct tokenizer *t, const int32_t *ids, int count)
 {
     for (int i = 0; i < count; i++)

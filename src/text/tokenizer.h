@@ -97,6 +97,10 @@ void encoder_destroy(struct encoder *encoder);
 MUST_USE struct error *encoder_encode(struct encoder *encoder, const char *text, size_t bytes,
                                       int32_t *ids, int capacity, int *count);
 
+/* Bytes that an id adds to a decoded text, at its beginning or further on; 0 of the start and the end
+ * token, which stand for no text. */
+size_t tokenizer_text_bytes(const struct tokenizer *tokenizer, int32_t id, bool first);
+
 /*
  * The text of `ids`, null-terminated, for the caller to free; `*bytes` (may be NULL) its length.
  * WordPiece: as KerasHub's detokenize gives it. BPE: the bytes as they are, which may be no UTF-8

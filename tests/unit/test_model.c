@@ -188,6 +188,57 @@ static void test_packed_texts_do_not_see_each_other(void **state)
     }
 }
 
+/* -ln softmax(z)[target] in double, and whether no other is larger. */
+static double loss_of(const float *z, int32_t target, bool *first)
+{
+    double sum = 0;
+    *first = true;
+    for (int v = 0; v < V; v++) {
+        sum += exp((double)z[v]);
+        *first &= z[v] <= z[target];
+    }
+    return log(sum) - (double)z[target];
+}
+
+/* At some places of rows of any length, more rows than the model was made for too: what the logits say. */
+static void test_scores_are_those_of_the_logits(void **state)
+{
+    (void)state;
+    enum { ROWS = 6, SHORT = 8, COUNT = 9 };
+    static const int32_t places[COUNT] = {0, 1, 2, 7, 8, 20, 30, 31, ROWS * SHORT - 1};
+    for (int family = MODEL_MINI_GPT; family <= MODEL_GPT2; family++) {
+        struct rig rig;
+        rig_open(&rig, (enum model_family)family, 0);
+        float logits[ROWS * SHORT * V], losses[COUNT];
+        uint8_t correct[COUNT];
+        int32_t targets[COUNT];
+        struct batch batch = rows_of(&rig, 0, ROWS);
+        batch.T = SHORT;
+        assert_ok(model_logits(rig.model, &batch, logits));
+        int right = 0;
+        for (int i = 0; i < COUNT; i++) {
+            const float *z = logits + places[i] * V;
+            targets[i] = (i * 7 + 3) % V;
+            for (int v = 0; i % 2 && v < V; v++)
+                targets[i] = z[v] > z[targets[i]] ? v : targets[i];
+        }
+        assert_ok(model_score(rig.model, &batch, &(struct model_questions){
+            .losses = losses, .correct = correct, .places = places, .targets = targets,
+            .count = COUNT}));
+        for (int i = 0; i < COUNT; i++) {
+            bool first;
+            const double expected = loss_of(logits + places[i] * V, targets[i], &first);
+            if (!(fabs((double)losses[i] - expected) <= 2e-6 * (1 + expected)))
+                fail_msg("place %d: loss %.9g, expected %.9g", (int)places[i], (double)losses[i],
+                         expected);
+            assert_int_equal(correct[i], first);
+            right += correct[i];
+        }
+        assert_in_range(right, COUNT / 2, COUNT - 1);
+        rig_close(&rig);
+    }
+}
+
 /* Told by backward; what is final must not change any more. */
 struct readiness {
     struct model *model;
@@ -232,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_gradients_are_those_of_the_loss),
         cmocka_unit_test(test_micro_batches_add_up),
         cmocka_unit_test(test_packed_texts_do_not_see_each_other),
+        cmocka_unit_test(test_scores_are_those_of_the_logits),
         cmocka_unit_test(test_gradients_told_ready_are_final),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
