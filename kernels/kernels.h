@@ -249,13 +249,32 @@ struct update_rates {
     } of[UPDATE_RATES];
 };
 
+/* The last finite steps' loss and gradient norm, step i at i % length, to tell a spike by. */
+enum { SPIKE_WINDOW_MOST = 1024 };
+struct spike_window {
+    int64_t steps;             /* taken in so far; a window that is not full judges nothing */
+    int64_t length;            /* at most SPIKE_WINDOW_MOST; 0: spikes are not looked for */
+    double loss[SPIKE_WINDOW_MOST], norm[SPIKE_WINDOW_MOST];
+};
+
 /* What the optimizer remembers beside the moments, in device memory. */
 struct update_state {
     int64_t updates;           /* done; a skipped one is none */
     double loss_scale;         /* of fp16; 1 where losses are not scaled */
     int64_t finite_steps;      /* since the scale last changed */
     float gradient_scale;      /* what `classifier` multiplies with: loss_scale / scale_divisor */
+    struct spike_window spikes;
 };
+
+/* Why a step changed nothing. */
+enum update_skip {
+    SKIP_NONE,                 /* it did */
+    SKIP_OVERFLOW,             /* fp16: the loss scale was too large for the gradient */
+    SKIP_NOT_FINITE,           /* loss or gradient is not finite */
+    SKIP_SPIKE,                /* loss or gradient norm is far above what they were */
+};
+/* No gradient needs a loss scale below this: then it is not the scale's fault. */
+#define LOSS_SCALE_LEAST 1e-4
 
 /* How this step's update goes, in device memory: written by plan_update, read by adam. */
 struct update_plan {
@@ -263,16 +282,20 @@ struct update_plan {
     double loss_scale;         /* that this step was computed with */
     float gradient_scale;      /* what makes a summed gradient the mean, unscaled, clipped one */
     float alpha, decay;
-    int32_t skip;              /* 1: a gradient is not finite, and nothing may change */
+    int32_t skip;              /* enum update_skip; but for SKIP_NONE nothing may change */
+    double loss_sigmas, norm_sigmas;    /* standard deviations above the window's means; 0 without */
 };
 
 /*
  * With mean = 1 / (what the loss is a mean over: loss_tokens, or samples * sample_positions; 0 where
  * that is 0) and s = state->gradient_scale:
  *   norm = sqrt(squares) * mean / s; gradient_scale = mean / s * min(1, clip_norm / norm).
- * A norm that is not finite skips the update. With growth_steps > 0 the loss scale is dynamic: halved
- * by a skipped step, doubled by the growth_steps-th finite one in a row. Source: Keras's
- * LossScaleOptimizer.
+ * An update is skipped where loss or norm is not finite, or the norm so large that its square, which
+ * adam puts into v, is not in fp32. With growth_steps > 0 the loss scale is dynamic: halved by a step
+ * whose gradient overflowed while its loss is finite, doubled by the growth_steps-th finite one in a
+ * row. Source: Keras's LossScaleOptimizer. With spike_sigma > 0 a step is skipped too whose mean loss or
+ * norm is more than so many standard deviations above the mean of the window; every finite step enters
+ * the window, skipped or not, so that a lasting change is soon none.
  */
 struct plan_update {
     struct update_plan *plan;        /* (1)  out */
@@ -285,6 +308,8 @@ struct plan_update {
     double clip_norm;                /* 0: never clips */
     int64_t growth_steps;            /* 0: losses are not scaled */
     double scale_divisor;            /* loss_scale is of the mean over so many positions */
+    double spike_sigma;              /* 0: spikes are not looked for */
+    bool sums_squares;               /* adam gets `squares` summed in fp32: theirs must be finite too */
 };
 
 /*

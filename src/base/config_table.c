@@ -126,6 +126,17 @@ const struct config_key config_keys[] = {
     INT("train.log_every_steps", train.log_every_steps, "10", 1, 1e9, "a line and a metrics row"),
     INT("train.check_every_steps", train.check_every_steps, "100", 0, 1e9,
         "compare the parameters of all ranks; 0: never"),
+    CHOICE("train.on_nan", train.on_nan, "stop", "stop|skip|rollback",
+           "a step whose loss or gradient is not finite updates nothing; then: end the run, go on with "
+           "the next global batch, or go on with it from the last checkpoint, so that no global batch "
+           "since then has a part in the model"),
+    INT("train.nan_limit", train.nan_limit, "10", 1, 1e9,
+        "the run ends when more steps in a row than that were not finite, or it would roll back more often"),
+    DOUBLE("train.spike_sigma", train.spike_sigma, "0", 0, 1e6,
+           "a step updates nothing if its loss or gradient norm is more than so many standard deviations "
+           "above the mean of the steps before; 6 is usual, 0: never"),
+    INT("train.spike_window", train.spike_window, "128", 2, 1024,
+        "so many steps before; until there were as many nothing is a spike"),
 
     CHOICE("optimizer.kind", optimizer.kind, "adam", "adam|adamw", "adamw uses weight_decay"),
     DOUBLE("optimizer.learning_rate", optimizer.learning_rate, "0.001", 0, 1e3,

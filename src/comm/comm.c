@@ -229,6 +229,11 @@ const char *comm_host(const struct comm *comm)
     return comm->host;
 }
 
+const char *comm_rank_host(const struct comm *comm, int rank)
+{
+    return comm->places ? comm->places[rank].host : comm->host;
+}
+
 MPI_Comm comm_gradient_world(const struct comm *comm)
 {
     return comm->gradients;

@@ -25,6 +25,7 @@ int comm_world_size(const struct comm *comm);
 int comm_local_rank(const struct comm *comm);    /* among the ranks of this node */
 int comm_local_size(const struct comm *comm);
 const char *comm_host(const struct comm *comm);
+const char *comm_rank_host(const struct comm *comm, int rank);    /* of any rank */
 
 /* ---- Where a rank is ---- */
 

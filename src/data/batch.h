@@ -21,6 +21,8 @@ struct batch {
     const int32_t *positions;     /* rows of the position table; NULL: 0..T-1 */
     int64_t step;                 /* of the run: which global batch it is part of */
     int64_t first_sample;         /* row b is sample first_sample + b of that global batch */
+    const int64_t *samples;       /* (B) their numbers in the data; -1: padding; NULL: of a pipe's, that has
+                                   * none */
 };
 
 #endif

@@ -365,6 +365,7 @@ struct error *stream_read(struct stream *stream, struct batch *batch, double *wa
         .rows = slot->row_count,
         .step = place.step,
         .first_sample = place.first_sample,
+        .samples = slot->samples,
         .tokens = slot->rows.tokens,
         .targets = slot->rows.targets,
         .key_mask = slot->rows.key_mask,

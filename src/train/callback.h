@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "comm/comm.h"
+#include "kernels/kernels.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,7 +34,8 @@ struct step_report {
     double data_wait_s;        /* the host's wait for tokens */
     double comm_wait_s;        /* the device's wait for other ranks' gradients; part of step_s */
     double loss_scale;         /* of fp16; else 1 */
-    bool skipped;              /* a gradient was not finite: nothing was updated */
+    enum update_skip skip;     /* why nothing was updated; SKIP_NONE: it was */
+    double loss_sigmas, norm_sigmas;    /* above the steps before, where spikes are looked for */
     bool end_of_epoch;
     bool last;
     bool stopped;              /* the last one here, because the run was asked to stop: it goes on later */
@@ -76,7 +78,8 @@ struct callback {
     struct cadence when;
     struct cadence exact;      /* those of its runs that need the model as it is after the step; for
                                 * the others it may already be some steps on */
-    enum callback_who who;     /* EVERY_RANK: run is collective */
+    enum callback_who who;     /* EVERY_RANK: run is collective; of RANK_0's the others need to know
+                                * `exact` alone */
     struct error *(*run)(void *self, const struct step_report *report);
     void (*destroy)(void *self);
     void *self;

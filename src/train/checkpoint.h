@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "data/pipe_windows.h"
+#include "kernels/kernels.h"
 #include "model/parameters.h"
 #include "text/tokenizer.h"
 #include "train/history.h"
@@ -31,9 +32,11 @@ struct progress {
     int64_t step;               /* optimizer steps done */
     int64_t epoch;              /* the cursor: the next step is step_in_epoch of epoch, both from 0 */
     int64_t step_in_epoch;
-    int64_t updates;            /* steps that changed the weights: all, but in fp16 */
+    int64_t updates;            /* steps that changed the weights: all but those that were skipped */
     double loss_scale;          /* of fp16; 0: losses are not scaled */
     int64_t finite_steps;       /* since the loss scale last changed */
+    int64_t nan_in_a_row;       /* steps up to this one that were not finite, as guard.h counts them */
+    int64_t rollbacks;          /* the same */
     int64_t samples, tokens;    /* seen so far; tokens: unmasked ones */
     uint64_t train_fingerprint; /* dataset_fingerprint of the training data; of a pipe 0 */
     struct pipe_position stream;    /* where the run stands in a pipe; 0 of files */
@@ -51,6 +54,7 @@ struct checkpoint {
     const struct tokenizer *tokenizer;
     const char *config_yaml;             /* config_print of the effective configuration */
     struct progress progress;
+    const struct spike_window *spikes;   /* NULL, or length 0: none are looked for */
     const struct history_row *history;
     int history_rows;
 };
@@ -81,6 +85,8 @@ const char *checkpoint_path(const struct checkpoint_file *file);
 const struct model_spec *checkpoint_spec(const struct checkpoint_file *file);
 const struct progress *checkpoint_progress(const struct checkpoint_file *file);
 const char *checkpoint_config(const struct checkpoint_file *file);    /* YAML text */
+/* Its length is 0 where spikes were not looked for. */
+const struct spike_window *checkpoint_spikes(const struct checkpoint_file *file);
 const struct history_row *checkpoint_history(const struct checkpoint_file *file, int *rows);
 /* A new tokenizer from the one stored. */
 MUST_USE struct error *checkpoint_tokenizer(const struct checkpoint_file *file,
@@ -99,6 +105,8 @@ MUST_USE struct error *checkpoint_verify(const char *path);
  * damaged ones, that is an error.
  */
 MUST_USE struct error *checkpoint_find_newest(const char *run_folder, char **path);
+/* Where that of a step is, or would be; for the caller to free. */
+MUST_USE struct error *checkpoint_path_of(const char *run_folder, int64_t step, char **path);
 /* A run folder or a checkpoint file, as users name either: the file to open. A run gives its best by
  * validation perplexity if `best`, else the newest that verifies. */
 MUST_USE struct error *checkpoint_resolve(const char *run_or_file, bool best, char **path);

@@ -66,7 +66,7 @@ static struct error *list_steps(const char *run_folder, struct steps *out)
     return NULL;
 }
 
-static struct error *step_path(const char *run_folder, int64_t step, char **path)
+struct error *checkpoint_path_of(const char *run_folder, int64_t step, char **path)
 {
     if (asprintf(path, "%s/checkpoints/step-%08lld.h5", run_folder, (long long)step) < 0)
         return error_new(ERROR_MEMORY, "no memory for a path");
@@ -87,7 +87,7 @@ struct error *checkpoint_prune(const char *run_folder, int keep, int64_t verifie
         /* Of steps to come: passed over when the run resumed before them, and not ours to count. */
         if (steps.list[i] > verified_step || kept++ < keep || steps.list[i] == best_step)
             continue;
-        e = step_path(run_folder, steps.list[i], &path);
+        e = checkpoint_path_of(run_folder, steps.list[i], &path);
         if (!e && unlink(path) && errno != ENOENT)
             e = error_errno(ERROR_IO, "cannot delete the old checkpoint %s", path);
         free(path);
@@ -104,7 +104,7 @@ struct error *checkpoint_find_newest(const char *run_folder, char **path)
     TRY(list_steps(run_folder, &steps));
     for (int i = 0; i < steps.count; i++) {
         char *candidate = NULL;
-        struct error *e = step_path(run_folder, steps.list[i], &candidate);
+        struct error *e = checkpoint_path_of(run_folder, steps.list[i], &candidate);
         if (!e)
             e = checkpoint_verify(candidate);
         if (!e) {
@@ -134,7 +134,7 @@ static struct error *find_best(const char *newest, const char *run_folder, char 
     if (best_step < 0)
         return error_new(ERROR_INPUT, "the run %s was never validated, so none of its checkpoints is "
                          "the best", run_folder);
-    TRY(step_path(run_folder, best_step, path));
+    TRY(checkpoint_path_of(run_folder, best_step, path));
     struct error *e = checkpoint_verify(*path);
     if (e) {
         free(*path);

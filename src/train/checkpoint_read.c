@@ -19,6 +19,7 @@ struct checkpoint_file {
     struct h5_file *file;
     struct model_spec spec;
     struct progress progress;
+    struct spike_window spikes;
     char *config;
     char *vocabulary, *merges;
     struct tokenizer_definition tokenizer;    /* of these two texts */
@@ -62,7 +63,30 @@ static struct error *read_updates(struct checkpoint_file *c, int64_t format)
     }
     TRY(h5_get_int(c->file, "/progress", "updates", &p->updates));
     TRY(h5_get_double(c->file, "/progress", "loss_scale", &p->loss_scale));
-    return h5_get_int(c->file, "/progress", "finite_steps", &p->finite_steps);
+    TRY(h5_get_int(c->file, "/progress", "finite_steps", &p->finite_steps));
+    if (format < 3)
+        return NULL;    /* a step that was not finite ended the run */
+    TRY(h5_get_int(c->file, "/progress", "nan_in_a_row", &p->nan_in_a_row));
+    return h5_get_int(c->file, "/progress", "rollbacks", &p->rollbacks);
+}
+
+static struct error *read_spikes(struct checkpoint_file *c)
+{
+    struct spike_window *w = &c->spikes;
+    double *values = NULL;
+    if (!h5_has_attribute(c->file, "/spikes", "steps"))
+        return NULL;
+    TRY(h5_get_int(c->file, "/spikes", "steps", &w->steps));
+    TRY(h5_read_rows(c->file, "/spikes", CHECKPOINT_SPIKE_COLUMNS, SPIKE_WINDOW_MOST, &values,
+                     &w->length));
+    for (int64_t i = 0; i < w->length; i++) {
+        w->loss[i] = values[i * CHECKPOINT_SPIKE_COLUMNS];
+        w->norm[i] = values[i * CHECKPOINT_SPIKE_COLUMNS + 1];
+    }
+    free(values);
+    if (w->steps < 0)
+        return error_new(ERROR_INPUT, "%s: /spikes says %" PRId64 " steps", c->path, w->steps);
+    return NULL;
 }
 
 static struct error *read_stream(struct checkpoint_file *c, int64_t format)
@@ -180,6 +204,7 @@ static struct error *read_content(struct checkpoint_file *c)
     TRY(read_progress(c));
     TRY(read_updates(c, format));
     TRY(read_stream(c, format));
+    TRY(read_spikes(c));
     TRY(read_tokenizer(c));
     TRY(read_history(c));
     return h5_read_text(c->file, "/config", &c->config, &bytes);
@@ -236,6 +261,11 @@ const struct progress *checkpoint_progress(const struct checkpoint_file *file)
 const char *checkpoint_config(const struct checkpoint_file *file)
 {
     return file->config;
+}
+
+const struct spike_window *checkpoint_spikes(const struct checkpoint_file *file)
+{
+    return &file->spikes;
 }
 
 const struct history_row *checkpoint_history(const struct checkpoint_file *file, int *rows)

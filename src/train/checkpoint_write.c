@@ -107,6 +107,8 @@ static struct error *write_progress(struct h5_file *file, const struct progress 
     TRY(h5_set_int(file, path, "updates", p->updates));
     TRY(h5_set_double(file, path, "loss_scale", p->loss_scale));
     TRY(h5_set_int(file, path, "finite_steps", p->finite_steps));
+    TRY(h5_set_int(file, path, "nan_in_a_row", p->nan_in_a_row));
+    TRY(h5_set_int(file, path, "rollbacks", p->rollbacks));
     TRY(h5_set_int(file, path, "samples", p->samples));
     TRY(h5_set_int(file, path, "tokens", p->tokens));
     TRY(h5_set_int(file, path, "train_fingerprint", (int64_t)p->train_fingerprint));
@@ -140,6 +142,22 @@ static struct error *write_history(struct h5_file *file, const struct history_ro
                        "validation_perplexity, validation_accuracy");
 }
 
+static struct error *write_spikes(struct h5_file *file, const struct spike_window *w)
+{
+    double values[SPIKE_WINDOW_MOST][CHECKPOINT_SPIKE_COLUMNS];
+    if (!w || w->length == 0)
+        return NULL;
+    const int64_t shape[] = {w->length, CHECKPOINT_SPIKE_COLUMNS};
+    for (int64_t i = 0; i < w->length; i++) {
+        values[i][0] = w->loss[i];
+        values[i][1] = w->norm[i];
+    }
+    TRY(h5_write_doubles(file, "/spikes", shape, 2, &values[0][0]));
+    TRY(h5_set_text(file, "/spikes", "description", "Loss and gradient norm of the last finite steps, "
+                    "step i of them in row i modulo their number; a step far above them is skipped."));
+    return h5_set_int(file, "/spikes", "steps", w->steps);
+}
+
 static struct error *write_content(struct h5_file *file, const struct checkpoint *c,
                                    struct manifest *manifest)
 {
@@ -157,6 +175,7 @@ static struct error *write_content(struct h5_file *file, const struct checkpoint
     TRY(h5_write_text(file, "/config", c->config_yaml, strlen(c->config_yaml)));
     TRY(h5_set_text(file, "/config", "description", "The run's effective configuration, YAML."));
     TRY(write_progress(file, &c->progress));
+    TRY(write_spikes(file, c->spikes));
     return write_history(file, c->history, c->history_rows);
 }
 

@@ -177,44 +177,29 @@ struct error *job_make_model(struct job *j)
         .decay_matrices_only = !strcmp(c->optimizer.decay_on, "matrices"),
         .sample_positions = sample_positions(c), .clip_norm = c->optimizer.clip_norm,
         .scaled_positions = scales_losses(j)
-                                ? c->train.global_batch * c->data.sequence_length : 0}));
+                                ? c->train.global_batch * c->data.sequence_length : 0,
+        .spike_sigma = c->train.spike_sigma, .spike_window = c->train.spike_window}));
     return snapshot_create(&j->snapshot, j->device, j->model, j->optimizer);
 }
 
-/* Rank 0: what the run starts from, in the snapshot. */
-static struct error *first_values(struct job *j)
+/* What gradients go through, and what comes in, from where the run stands. */
+static struct error *open_exchange(struct job *j)
 {
-    const struct parameters *p = model_parameters(j->model);
-    *j->snapshot->state = (struct update_state){
-        .updates = j->progress.updates, .loss_scale = j->progress.loss_scale,
-        .finite_steps = j->progress.finite_steps};
-    if (j->file)
-        return checkpoint_read(j->file, p, j->snapshot->weights, j->snapshot->m, j->snapshot->v);
-    if (j->source)
-        return model_source_read(j->source, p, j->snapshot->weights);
-    parameters_initialize(p, (uint64_t)j->config->run.seed, j->snapshot->weights);
-    return NULL;
-}
-
-static struct error *load_values(struct job *j)
-{
-    TRY(comm_agree(j->comm, j->is_rank_0 ? first_values(j) : NULL));
-    TRY(snapshot_broadcast(j->snapshot, j->comm));
-    TRY(comm_agree(j->comm, snapshot_restore(j->snapshot)));
-    checkpoint_close(j->file);
-    model_source_close(j->source);
-    j->file = NULL;
-    j->source = NULL;
-    if (!j->is_rank_0) {
-        snapshot_destroy(j->snapshot);    /* only rank 0 saves */
-        j->snapshot = NULL;
-    }
-
     const size_t bucket_bytes = (size_t)(j->config->comm.bucket_megabytes * 1e6);
     int64_t count;
     float *summed = model_summed(j->model, &count);
     TRY(buckets_create(&j->buckets, j->comm, j->device, summed, count, bucket_bytes));
     return job_open_feed(j);
+}
+
+static struct error *make_guard(struct job *j)
+{
+    const struct config *c = j->config;
+    return guard_create(&j->guard, &(struct guard_options){
+        .comm = j->comm, .on_nan = !strcmp(c->train.on_nan, "stop") ? ON_NAN_STOP
+                                   : !strcmp(c->train.on_nan, "skip") ? ON_NAN_SKIP : ON_NAN_ROLL_BACK,
+        .limit = c->train.nan_limit, .micro_batch = j->micro_batch, .folder = j->folder,
+        .counts = {.in_a_row = j->progress.nan_in_a_row, .rollbacks = j->progress.rollbacks}});
 }
 
 /* ---- callbacks ---- */
@@ -241,24 +226,34 @@ static struct error *add_validation(struct job *j)
                                &j->history, j->folder);
 }
 
+/* What rank 0 alone does now and then, with the model as it is after the step. */
+static void note_callback(struct job *j, const struct cadence *exact)
+{
+    j->callbacks[j->callback_count++] = (struct callback){.who = RANK_0, .exact = *exact};
+}
+
 static struct error *add_callbacks(struct job *j)
 {
     const struct config *c = j->config;
+    const struct cadence sampling = cadence_of(&c->sampling.when, c->sampling.at_start);
+    struct cadence saving = cadence_of(&c->checkpoint.when, false);
+    saving.at_end = saving.at_stop = true;
     if (j->is_rank_0)
         TRY(progress_callback(&j->callbacks[j->callback_count++], j->folder,
                               c->train.log_every_steps, stdout));
     if (j->validation)
         TRY(add_validation(j));
-    if (!j->is_rank_0)
+    if (!j->is_rank_0) {
+        if (c->sampling.sample_count > 0)
+            note_callback(j, &sampling);
+        note_callback(j, &saving);
         return NULL;
+    }
     if (c->sampling.sample_count > 0)
         TRY(sampling_callback(&j->callbacks[j->callback_count++], &(struct sampling_options){
-            .when = cadence_of(&c->sampling.when, c->sampling.at_start),
-            .samples = c->sampling.samples, .sample_count = c->sampling.sample_count,
+            .when = sampling, .samples = c->sampling.samples, .sample_count = c->sampling.sample_count,
             .sequence_length = (int)c->data.sequence_length, .model = j->model,
             .tokenizer = j->tokenizer, .folder = j->folder, .out = stdout}));
-    struct cadence saving = cadence_of(&c->checkpoint.when, false);
-    saving.at_end = saving.at_stop = true;
     TRY(checkpoint_check_space(c->run.folder, model_parameters(j->model)));
     TRY(saver_create(&j->saver, c->run.folder, (int)c->checkpoint.keep));
     TRY(saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
@@ -266,8 +261,8 @@ static struct error *add_callbacks(struct job *j)
         .loss_scaling = scales_losses(j),
         .saver = j->saver, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
         .config_yaml = j->config_yaml, .history = &j->history,
-        .train_fingerprint = job_fingerprint(j), .pipe = j->pipe, .seed = (uint64_t)c->run.seed,
-        .world_size = comm_world_size(j->comm),
+        .counts = guard_counts(j->guard), .train_fingerprint = job_fingerprint(j), .pipe = j->pipe,
+        .seed = (uint64_t)c->run.seed, .world_size = comm_world_size(j->comm),
         .saved_step = j->resumed ? j->progress.step : -1}));
     if (isinf(j->end_s))
         return NULL;
@@ -286,8 +281,8 @@ struct error *job_make_trainer(struct job *j)
         .sample_positions = sample_positions(j->config),
         .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
         .check_every_steps = j->config->train.check_every_steps,
-        .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .skip_steps = scales_losses(j),
-        .graphs = repeats_steps(j),
+        .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .guard = j->guard,
+        .roll_back = job_roll_back, .roll_back_self = j, .graphs = repeats_steps(j),
         .stop_asked = stop_asked,
         .callbacks = j->callbacks, .callback_count = j->callback_count},
         &(struct trainer_start){.step = j->progress.step, .updates = j->progress.updates,
@@ -353,7 +348,9 @@ static struct error *open_stages(struct job *j, struct config *config)
     TRY(comm_agree(j->comm, buckets_prepare(j->comm, j->device)));
     TRY(comm_agree(j->comm, job_make_model(j)));
     TRY(comm_share_device(j->comm, device_description(j->device)));
-    TRY(comm_agree(j->comm, load_values(j)));
+    TRY(job_load_values(j));
+    TRY(comm_agree(j->comm, open_exchange(j)));
+    TRY(comm_agree(j->comm, make_guard(j)));
     TRY(comm_agree(j->comm, add_callbacks(j)));
     TRY(comm_agree(j->comm, job_make_trainer(j)));
     return comm_agree(j->comm, check_stop(j));
@@ -413,6 +410,7 @@ void job_close(struct job *job)
     trainer_destroy(job->trainer);
     stream_close(job->stream);
     pipe_feed_close(job->pipe);
+    guard_destroy(job->guard);
     buckets_destroy(job->buckets);
     snapshot_destroy(job->snapshot);
     optimizer_destroy(job->optimizer);

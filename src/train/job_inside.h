@@ -40,6 +40,7 @@ struct job {
     struct optimizer *optimizer;
     struct snapshot *snapshot;
     struct saver *saver;                  /* rank 0 only */
+    struct guard *guard;
     struct buckets *buckets;
     struct stream *stream;                /* of files; else pipe */
     struct pipe_feed *pipe;
@@ -51,6 +52,14 @@ struct job {
     struct callback callbacks[JOB_CALLBACKS];
     int callback_count;
 };
+
+/*
+ * Collective. What the run starts from, by rank 0, to every rank's device: its checkpoint, the model it
+ * starts from, or chance.
+ */
+MUST_USE struct error *job_load_values(struct job *job);
+/* Collective, as a trainer wants it: the last checkpoint of this run to every rank's device. */
+MUST_USE struct error *job_roll_back(void *job, struct trainer_start *start);
 
 /* The stages that a plan goes through too, in this order. */
 MUST_USE struct error *job_find_pipe(struct job *job);

@@ -129,6 +129,9 @@ struct error *optimizer_restore(struct optimizer *optimizer, const struct update
         s.finite_steps = state->finite_steps;
         s.gradient_scale = (float)(s.loss_scale / (double)o->options.scaled_positions);
     }
+    s.spikes.length = o->options.spike_sigma > 0 ? o->options.spike_window : 0;
+    if (state->spikes.length == s.spikes.length)
+        s.spikes = state->spikes;
     device_copy_in(o->device, o->state, &s, sizeof s);
     return device_synchronize(o->device);
 }
@@ -158,6 +161,8 @@ void optimizer_update(struct optimizer *optimizer, const struct step_sums *sums,
         .sample_positions = o->options.sample_positions,
         .clip_norm = o->options.clip_norm, .growth_steps = scaled ? OPTIMIZER_GROWTH_STEPS : 0,
         .scale_divisor = (double)o->options.scaled_positions,
+        .spike_sigma = o->options.spike_sigma,
+        .sums_squares = model_token_squares(o->model) != NULL,
     });
     float *weights = model_weights(o->model);
     char *copy = model_weights_copy(o->model);

@@ -26,6 +26,8 @@ struct optimizer_options {
     double clip_norm;           /* gradients are scaled so that their norm is at most this; 0: never */
     int64_t scaled_positions;   /* fp16: the loss that is scaled is a mean over so many positions, those
                                  * of a global batch; 0: losses are not scaled */
+    double spike_sigma;         /* a step is skipped whose loss or norm is so many standard deviations */
+    int64_t spike_window;       /* above the mean of so many steps before; 0: spikes are let through */
 };
 
 /* The loss scale at first, and how many finite steps double it: Keras's. */
@@ -48,7 +50,7 @@ const float *optimizer_gradient_scale(const struct optimizer *optimizer);
 /* What is remembered beside the moments, device memory. */
 const struct update_state *optimizer_state(const struct optimizer *optimizer);
 /* Goes on from a stored state. Without loss scaling its scale is ignored; with it, a stored scale of 0
- * means that there was none, and begins anew. */
+ * means that there was none, and begins anew. So does a window of spikes of another length. */
 MUST_USE struct error *optimizer_restore(struct optimizer *optimizer,
                                          const struct update_state *state);
 

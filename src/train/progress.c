@@ -27,7 +27,7 @@ struct progress_bar {
 static void add_step(struct progress_bar *p, const struct step_report *r)
 {
     p->steps++;
-    p->skipped += r->skipped;
+    p->skipped += r->skip != SKIP_NONE;
     p->tokens += r->step_tokens;
     p->step_s += r->step_s;
     p->data_wait_s += r->data_wait_s;
@@ -84,7 +84,7 @@ static struct error *add_row(struct progress_bar *p, const struct step_report *r
 {
     char row[768], loss[32], perplexity[32], norm[32], scale[96] = "";
     const double steps = (double)p->steps;
-    if (r->loss_scale != 1)
+    if (r->loss_scale != 1 || p->skipped > 0)
         snprintf(scale, sizeof scale, ", \"loss_scale\": %.9g, \"skipped_steps\": %lld",
                  r->loss_scale, (long long)p->skipped);
     snprintf(row, sizeof row,

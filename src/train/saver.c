@@ -32,6 +32,7 @@ struct saver {
     bool quit;
     struct error *failure;        /* of a write that is OVER */
     double last_write_s;
+    int64_t last_step;
 };
 
 static struct error *write_and_prune(const struct saver *s, double *write_s)
@@ -65,8 +66,10 @@ static void *work(void *self)
         struct error *e = write_and_prune(s, &write_s);
         pthread_mutex_lock(&s->lock);
         s->failure = e;
-        if (write_s > 0)
+        if (write_s > 0) {
             s->last_write_s = write_s;
+            s->last_step = s->job.progress.step;
+        }
         s->state = OVER;
         pthread_cond_broadcast(&s->change);
     }
@@ -81,6 +84,7 @@ struct error *saver_create(struct saver **out, const char *run_folder, int keep)
         return error_new(ERROR_MEMORY, "no memory for the checkpoint writer (%zu bytes)", sizeof *s);
     s->run_folder = run_folder;
     s->keep = keep;
+    s->last_step = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->change, NULL);
     if (pthread_create(&s->thread, NULL, work, s)) {
@@ -162,6 +166,14 @@ struct error *saver_check(struct saver *saver)
     struct error *e = collect(saver);
     pthread_mutex_unlock(&saver->lock);
     return e;
+}
+
+int64_t saver_last_step(struct saver *saver)
+{
+    pthread_mutex_lock(&saver->lock);
+    const int64_t last_step = saver->last_step;
+    pthread_mutex_unlock(&saver->lock);
+    return last_step;
 }
 
 double saver_last_write_s(struct saver *saver)

@@ -33,6 +33,8 @@ MUST_USE struct error *saver_wait(struct saver *saver);
 /* The same without waiting: NULL, and the saver maybe still writing, if none has failed. */
 MUST_USE struct error *saver_check(struct saver *saver);
 
+/* The step of the last checkpoint that was written; -1: none yet. */
+int64_t saver_last_step(struct saver *saver);
 /* How long the last write took, s; 0: there was none yet. */
 double saver_last_write_s(struct saver *saver);
 

@@ -44,11 +44,13 @@ static struct error *begin_save(const struct saving_options *o, const struct ste
             .updates = o->snapshot->state->updates,
             .loss_scale = o->loss_scaling ? o->snapshot->state->loss_scale : 0,
             .finite_steps = o->snapshot->state->finite_steps,
+            .nan_in_a_row = o->counts->in_a_row, .rollbacks = o->counts->rollbacks,
             .samples = report->samples, .tokens = report->tokens,
             .train_fingerprint = o->train_fingerprint, .stream = stream, .seed = o->seed,
             .world_size = o->world_size,
             .best_perplexity = o->history->best_perplexity, .best_step = o->history->best_step,
         },
+        .spikes = &o->snapshot->state->spikes,
         .history = o->history->rows,
         .history_rows = o->history->count,
     }, o->snapshot, stall_s);

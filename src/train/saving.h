@@ -9,6 +9,7 @@
 #define GALLEY_TRAIN_SAVING_H
 
 #include "train/callback.h"
+#include "train/guard.h"
 #include "train/pipe_feed.h"
 #include "train/saver.h"
 #include "train/snapshot.h"
@@ -23,6 +24,7 @@ struct saving_options {
     const struct tokenizer *tokenizer;
     const char *config_yaml;
     const struct history *history;
+    const struct guard_counts *counts;
     uint64_t train_fingerprint, seed;
     const struct pipe_feed *pipe;    /* whose position is saved; NULL: the data is of files */
     int world_size;

@@ -8,9 +8,11 @@
 
 /* The same places in both memories, so that one copy carries all. The arrays that only packed texts
  * have are the last. */
-static size_t lay_out(struct step_block **block, struct batch *batches, int n, struct arena *arena)
+static size_t lay_out(struct step_block **block, double **probes, struct batch *batches, int n,
+                      struct arena *arena)
 {
     *block = arena_take(arena, sizeof **block);
+    *probes = arena_take(arena, (size_t)n * sizeof **probes);
     for (int i = 0; i < n; i++) {
         struct batch *b = &batches[i];
         const size_t N = (size_t)b->B * (size_t)b->T;
@@ -30,20 +32,29 @@ static size_t lay_out(struct step_block **block, struct batch *batches, int n, s
     return plain_bytes;
 }
 
+/* What comes back: the block and the probes behind it. */
+static size_t result_bytes(const struct step_slot *s)
+{
+    const char *end = (const char *)(s->probes + s->micro_batches);
+    return (size_t)(end - (const char *)s->block);
+}
+
 static struct error *allocate(struct step_slot *s)
 {
     struct arena plan = {0};
-    s->plain_bytes = lay_out(&s->block, s->places, s->micro_batches, &plan);
+    double *upload_probes;
+    s->plain_bytes = lay_out(&s->block, &s->probes, s->places, s->micro_batches, &plan);
     s->all_bytes = plan.used;
     TRY(device_allocate(s->device, &s->memory, plan.used, "a step's tokens"));
-    TRY(device_allocate_host(s->device, &s->host, plan.used + sizeof *s->result,
-                             "a step's tokens on the host"));
-
     struct arena device = {.base = s->memory, .capacity = plan.used};
+    lay_out(&s->block, &s->probes, s->places, s->micro_batches, &device);
+
+    TRY(device_allocate_host(s->device, &s->host, plan.used + result_bytes(s),
+                             "a step's tokens on the host"));
     struct arena host = {.base = s->host, .capacity = plan.used};
-    lay_out(&s->block, s->places, s->micro_batches, &device);
-    lay_out(&s->upload, s->host_places, s->micro_batches, &host);
+    lay_out(&s->upload, &upload_probes, s->host_places, s->micro_batches, &host);
     s->result = (struct step_block *)(void *)((char *)s->host + plan.used);
+    s->probed = (double *)(void *)((char *)s->result + ((char *)s->probes - (char *)s->block));
     return NULL;
 }
 
@@ -65,7 +76,8 @@ struct error *step_slot_open(struct step_slot *slot, struct device *device, int 
     s->batches = calloc((size_t)micro_batches, sizeof *s->batches);
     s->places = calloc((size_t)micro_batches, sizeof *s->places);
     s->host_places = calloc((size_t)micro_batches, sizeof *s->host_places);
-    if (!s->batches || !s->places || !s->host_places) {
+    s->samples = calloc((size_t)micro_batches * (size_t)B, sizeof *s->samples);
+    if (!s->batches || !s->places || !s->host_places || !s->samples) {
         e = error_new(ERROR_MEMORY, "no memory for %d micro-batches", micro_batches);
         goto fail;
     }
@@ -97,6 +109,7 @@ void step_slot_close(struct step_slot *slot)
     free(slot->batches);
     free(slot->places);
     free(slot->host_places);
+    free(slot->samples);
     *slot = (struct step_slot){0};
 }
 
@@ -131,6 +144,14 @@ static void stage_batch(struct step_slot *s, int i, const struct batch *batch)
         s->batches[i].positions = NULL;
 }
 
+/* What a sample is called: by its number, or by its place in the global batch. */
+static void keep_samples(struct step_slot *s, int i, const struct batch *batch)
+{
+    int64_t *samples = s->samples + (ptrdiff_t)i * batch->B;
+    for (int b = 0; b < batch->B; b++)
+        samples[b] = b >= batch->rows ? -1 : batch->samples ? batch->samples[b] : batch->first_sample + b;
+}
+
 struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
                              const struct update_rates *rates, double stop_votes)
 {
@@ -147,6 +168,7 @@ struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
         if (batch.rows == 0)
             continue;    /* a short global batch left nothing for this rank, here or later */
         stage_batch(s, i, &batch);
+        keep_samples(s, i, &batch);
         packed |= batch.first_key || batch.positions;
         samples += batch.rows;
         s->live = i + 1;
@@ -161,5 +183,5 @@ struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
 
 void step_slot_return(struct step_slot *slot)
 {
-    device_copy_out(slot->device, slot->result, slot->block, sizeof *slot->result);
+    device_copy_out(slot->device, slot->result, slot->block, result_bytes(slot));
 }

@@ -28,6 +28,10 @@ struct step_slot {
     struct batch *batches;         /* in device memory, of this rank's micro-batches */
     int micro_batches;
     int live;                      /* those that hold samples, the first ones */
+    int64_t *samples;              /* (micro_batches, B) numbers of samples, of a pipe's their places in
+                                    * the global batch; -1: padding */
+    double *probes;                /* (micro_batches) device memory: not finite from the micro-batch on */
+    double *probed;                /* whose gradient is not; and in host memory, as `result` */
     double data_wait_s;            /* spent waiting in its reads */
 
     struct device_event *uploaded;
@@ -53,7 +57,7 @@ void step_slot_close(struct step_slot *slot);
 MUST_USE struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
                                       const struct update_rates *rates, double stop_votes);
 
-/* Queues the copy of the block to `result`. */
+/* Queues the copy of block and probes to `result` and `probed`. */
 void step_slot_return(struct step_slot *slot);
 
 #endif

@@ -3,10 +3,11 @@
  *
  *     fill slot  ->  queue step s  ->  read the report of s - steps_ahead  ->  callbacks
  *
- * What all ranks must do alike (end, stop for a gradient that is not finite) follows from reports, and
- * those are the same on every rank; but a rank whose callbacks need a step exactly reads its report
- * earlier than the others. So a wish to stop that the report of step s carries ends the run after step
- * s + steps_ahead, whenever it is read. A feed that ends says so before a step, to all ranks alike.
+ * What all ranks must do alike (end, stop, roll back) follows from reports, and those are the same on every
+ * rank, and read at the same time: also a rank that has no callback to run waits for a step that another
+ * one's callback needs exactly. So what a report asks for may be collective. A wish to stop that the report
+ * of step s carries ends the run after step s + steps_ahead, which may be queued by then, and a rollback
+ * waits for it. A feed that ends says so before a step, to all ranks alike.
  *
  * Nothing is allocated between two callbacks.
  */
@@ -83,9 +84,35 @@ void trainer_destroy(struct trainer *trainer)
 
 /* ---- a step, queued ---- */
 
+/* The gradient of a micro-batch, of which backward is under way. */
+struct under_way {
+    const struct trainer *trainer;
+    struct step_slot *slot;
+    int micro_batch;
+};
+
+/*
+ * Whether this rank's gradient is still finite after a micro-batch. What is not finite goes down with the
+ * residual stream, so that every position of the embedding's gradient shows it: reading that one tensor
+ * finds it for next to nothing.
+ */
+static void probe(const struct under_way *u)
+{
+    const struct trainer_parts *p = &u->trainer->parts;
+    const struct parameter *t = parameters_find(model_parameters(p->model), "position_embedding");
+    p->kernels->sum_of_squares(p->device, &(struct sum_of_squares){
+        .result = u->slot->probes + u->micro_batch, .x = model_gradients(p->model) + t->offset,
+        .count = t->count,
+    });
+}
+
+/* Of the last micro-batch; the probe comes before other ranks' gradients are added. */
 static void begin_buckets(void *self, int64_t first)
 {
-    buckets_ready(self, first);
+    const struct under_way *u = self;
+    if (first == 0)
+        probe(u);
+    buckets_ready(u->trainer->parts.buckets, first);
 }
 
 /* This rank's share of the global batch: adds to the gradients, begins their sums with the last. */
@@ -93,10 +120,14 @@ static void run_micro_batches(struct trainer *t, struct step_slot *slot)
 {
     const struct trainer_parts *p = &t->parts;
     model_zero_gradients(p->model);
-    for (int i = 0; i < slot->live; i++)
+    for (int i = 0; i < slot->live; i++) {
+        struct under_way u = {.trainer = t, .slot = slot, .micro_batch = i};
+        const bool last = i == slot->live - 1;
         model_train(p->model, &slot->batches[i], &slot->block->sums.losses,
-                    optimizer_gradient_scale(p->optimizer),
-                    i == slot->live - 1 ? begin_buckets : NULL, p->buckets);
+                    optimizer_gradient_scale(p->optimizer), last ? begin_buckets : NULL, &u);
+        if (!last)
+            probe(&u);
+    }
     if (slot->live == 0)
         buckets_ready(p->buckets, 0);    /* a short global batch left nothing for this rank */
 }
@@ -235,7 +266,9 @@ static void fill_report(struct step_report *report, const struct trainer *t,
     report->learning_rate = schedule_learning_rate(t->parts.schedule, t->updates);
     report->grad_norm = slot->result->plan.norm;
     report->loss_scale = slot->result->plan.loss_scale;
-    report->skipped = slot->result->plan.skip != 0;
+    report->skip = (enum update_skip)slot->result->plan.skip;
+    report->loss_sigmas = slot->result->plan.loss_sigmas;
+    report->norm_sigmas = slot->result->plan.norm_sigmas;
     report->step_tokens = (int64_t)s->loss_tokens;
     report->step_s = device_event_seconds(slot->begin, slot->end);
     report->data_wait_s = slot->data_wait_s;
@@ -258,11 +291,45 @@ static struct error *read_report(struct trainer *t, struct step_report *report)
     *report = expect_report(t, t->step);
     t->told_stop |= report->stopped;
     fill_report(report, t, slot);
-    t->updates += !report->skipped;
-    if (report->skipped && !t->parts.skip_steps)
-        return error_new(ERROR_DEVICE, "the gradient of step %lld is not finite (norm %g); lower "
-                         "optimizer.learning_rate, or set optimizer.clip_norm",
-                         (long long)(t->step - 1), report->grad_norm);
+    t->updates += report->skip == SKIP_NONE;
+    return NULL;
+}
+
+/* ---- a step that updated nothing ---- */
+
+static struct guard_suspect find_suspect(const struct trainer *t, int64_t step)
+{
+    const struct step_slot *slot = &t->slots[(step - 1) % SLOTS];
+    for (int i = 0; i < slot->live; i++)
+        if (!isfinite(slot->probed[i]))
+            return (struct guard_suspect){
+                .micro_batch = i, .samples = slot->samples + (ptrdiff_t)i * t->parts.micro_batch};
+    return (struct guard_suspect){.micro_batch = -1};
+}
+
+static struct error *judge(struct trainer *t, const struct step_report *report, bool *roll_back)
+{
+    const struct guard_suspect suspect = find_suspect(t, report->step);
+    return guard_judge(t->parts.guard, report, &suspect, roll_back);
+}
+
+/* Takes the model back to the last checkpoint, but goes on with the global batch after the last one
+ * queued. `*report` becomes that of this one; nobody hears of those between. */
+static struct error *roll_back(struct trainer *t, struct step_report *report)
+{
+    struct trainer_start start;
+    bool again;
+    const int64_t ahead = report->step + t->parts.steps_ahead;
+    const int64_t last = ahead < t->last_step ? ahead : t->last_step;
+    while (t->queued < last && t->queued < t->last_step)
+        TRY(queue_step(t));
+    while (t->step < t->queued) {
+        TRY(read_report(t, report));
+        TRY(judge(t, report, &again));
+    }
+    comm_begin_phase(t->parts.comm, COMM_INIT);
+    TRY(t->parts.roll_back(t->parts.roll_back_self, &start));
+    t->updates = start.updates;
     return NULL;
 }
 
@@ -313,7 +380,11 @@ static struct error *read_reports(struct trainer *t, int ahead)
 {
     while (t->queued - t->step > ahead) {
         struct step_report report;
+        bool back = false;
         TRY(read_report(t, &report));
+        TRY(judge(t, &report, &back));
+        if (back)
+            TRY(roll_back(t, &report));
         if (check_is_due(t, t->step))
             TRY(check_replicas(t));
         TRY(run_callbacks(t, &report));
@@ -328,7 +399,7 @@ static bool must_be_exact(const struct trainer *t)
     bool exact = report.last || check_is_due(t, report.step);
     for (int i = 0; i < t->parts.callback_count; i++) {
         const struct callback *c = &t->parts.callbacks[i];
-        exact |= runs_here(t, c) && cadence_due(&c->exact, &report);
+        exact |= cadence_due(&c->exact, &report);
     }
     return exact;
 }

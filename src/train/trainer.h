@@ -15,10 +15,17 @@
 #include "model/gpt.h"
 #include "train/callback.h"
 #include "train/feed.h"
+#include "train/guard.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
 struct trainer;
+
+/* Where a run stands: steps done, those of them that updated the weights, samples and tokens seen. The
+ * epoch follows from the step. */
+struct trainer_start {
+    int64_t step, updates, samples, tokens;
+};
 
 /* What a trainer works with; all borrowed, all outlive it. */
 struct trainer_parts {
@@ -39,19 +46,16 @@ struct trainer_parts {
     int64_t check_every_steps;         /* compare the parameters of all ranks; 0: never */
     int steps_ahead;                   /* steps queued before the report of one is read: 0, or 1 where
                                         * the device runs behind. The same on all ranks */
-    bool skip_steps;                   /* a gradient that is not finite skips its step, as loss scaling
-                                        * needs; else it ends the run */
+    struct guard *guard;               /* judges steps that updated nothing */
+    /* Collective. The device's weights, moments and state become those of the last checkpoint, and `*start`
+     * where that stood. */
+    struct error *(*roll_back)(void *self, struct trainer_start *start);
+    void *roll_back_self;
     bool graphs;                       /* the device has them, and steps differ in nothing but their
                                         * slot's data: they are queued as graphs */
     bool (*stop_asked)(void);          /* whether this rank was asked to stop; NULL: never */
     const struct callback *callbacks;
     int callback_count;
-};
-
-/* Where a run stands: steps done, those of them that updated the weights, samples and tokens seen. The
- * epoch follows from the step. */
-struct trainer_start {
-    int64_t step, updates, samples, tokens;
 };
 
 MUST_USE struct error *trainer_create(struct trainer **out, const struct trainer_parts *parts,

@@ -92,7 +92,9 @@ static void check_plan(struct bench *b)
     assert_true(fabs((double)p.gradient_scale - 0.25 / 50) < 1e-8);
     assert_true(p.alpha == 0.2f && p.decay == 0.02f && s.updates == 9);
     p = plan(b, &s, INFINITY, 0, 0);
-    assert_true(p.skip == 1);
+    assert_true(p.skip == SKIP_NOT_FINITE && s.updates == 9);
+    p = plan(b, &s, 1e78, 0, 0);    /* finite, but its square is infinite in fp32 */
+    assert_true(p.skip == SKIP_NOT_FINITE && s.updates == 9);
 
     /* Scaled: gradients are 4 times too large; a second finite step doubles the scale. */
     s = (struct update_state){.updates = 7, .loss_scale = 64, .finite_steps = 1, .gradient_scale = 4};
@@ -102,8 +104,41 @@ static void check_plan(struct bench *b)
     assert_true(s.updates == 8 && s.loss_scale == 128 && s.finite_steps == 0);
     assert_true(s.gradient_scale == 8.0f);
     p = plan(b, &s, NAN, 0, 2);    /* and one that is not finite halves it */
-    assert_true(p.skip == 1 && s.updates == 8 && s.loss_scale == 64 && s.finite_steps == 0);
+    assert_true(p.skip == SKIP_OVERFLOW && s.updates == 8 && s.loss_scale == 64 && s.finite_steps == 0);
     assert_true(s.gradient_scale == 4.0f);
+}
+
+/* Against mean and deviation of the last 4 in float64; a spike is skipped, yet enters the window. */
+static void check_spikes(struct bench *b)
+{
+    static const double losses[] = {50, 60, 40, 55, 45, 52, 400, 48, 50};
+    enum { STEPS = sizeof losses / sizeof losses[0], WINDOW = 4, SPIKE = 6 };
+    struct update_state s = {.updates = 7, .loss_scale = 1, .gradient_scale = 1,
+                             .spikes = {.length = WINDOW}};
+    for (int i = 0; i < STEPS; i++) {
+        const struct step_sums sums = {.losses = {.loss_tokens = 50, .loss = losses[i]}};
+        const struct update_rates rates = {.first = s.updates, .of = {{0.1f, 0.01f}}};
+        const double squares = 400;
+        struct update_plan *there = bench_garbage(b, sizeof *there);
+        struct update_state *state_there = bench_put(b, &s, sizeof s);
+        b->k->plan_update(b->device, &(struct plan_update){
+            .plan = there, .state = state_there, .squares = bench_put(b, &squares, sizeof squares),
+            .sums = bench_put(b, &sums, sizeof sums), .rates = bench_put(b, &rates, sizeof rates),
+            .scale_divisor = 1, .spike_sigma = 5});
+        s = *(struct update_state *)bench_get(b, state_there, sizeof s);
+        const struct update_plan p = *(struct update_plan *)bench_get(b, there, sizeof p);
+
+        double mean = 0, squared = 0;
+        for (int k = i - WINDOW; k < i && i >= WINDOW; k++)
+            mean += losses[k] / 50 / WINDOW;
+        for (int k = i - WINDOW; k < i && i >= WINDOW; k++)
+            squared += (losses[k] / 50 - mean) * (losses[k] / 50 - mean) / WINDOW;
+        const double sigmas = i < WINDOW ? 0 : (losses[i] / 50 - mean) / sqrt(squared);
+        assert_true(fabs(p.loss_sigmas - sigmas) < 1e-9 * (1 + fabs(sigmas)));
+        assert_true(p.norm_sigmas == 0);    /* it never changes */
+        assert_true(p.skip == (i == SPIKE ? SKIP_SPIKE : SKIP_NONE));
+        assert_true(s.updates == 8 + i - (i >= SPIKE) && s.spikes.steps == i + 1);
+    }
 }
 
 static void check_adam(struct bench *b, bool by_squares, bool skip)
@@ -171,6 +206,7 @@ static void check_all(struct bench *b)
     check_sums(b);
     check_sum_losses(b);
     check_plan(b);
+    check_spikes(b);
     for (int i = 0; i < 3; i++)
         check_adam(b, i == 1, i == 2);
     check_convert(b);

@@ -1,5 +1,6 @@
 /* test_trainer.c - the loop: reports that are read late say the same, a gradient that is not finite
- * changes nothing, a wish to stop ends the run, as does the end of the data. The data is made up here. */
+ * changes nothing and is skipped or rolled back as asked, a wish to stop ends the run, as does the end of
+ * the data. The data is made up here. */
 #include "testing.h"
 
 #include "train/trainer.h"
@@ -11,24 +12,32 @@ static struct comm *comm;
 /* ---- a feed without files ---- */
 
 static int64_t reads;
+/* A token whose embedding is not finite stands in these steps' (from 0) second micro-batch. */
+enum { POISON = V - 1 };
+static uint32_t poisoned_steps;
 
 /* Of 2 micro-batches a step; the last step of an epoch has 2 samples only, and none in the second. */
 static struct error *read_made_up(void *self, struct batch *batch, double *waited_s)
 {
     static int32_t tokens[N], targets[N];
     static uint8_t mask[N];
+    static int64_t samples[B];
     (void)self;
     const int64_t step = reads / MICRO, micro = reads % MICRO;
     const bool is_short = (step + 1) % PER_EPOCH == 0;
     const int rows = is_short ? (micro == 0 ? 2 : 0) : B;
     for (int i = 0; i < N; i++) {
         const bool live = i < rows * T;
-        tokens[i] = live ? (int32_t)(1 + (reads * 7 + i * 5) % (V - 1)) : 0;
-        targets[i] = live ? (int32_t)(1 + (reads * 3 + i * 11) % (V - 1)) : 0;
+        tokens[i] = live ? (int32_t)(1 + (reads * 7 + i * 5) % (V - 2)) : 0;
+        targets[i] = live ? (int32_t)(1 + (reads * 3 + i * 11) % (V - 2)) : 0;
         mask[i] = live;
     }
+    if (micro == 1 && poisoned_steps >> step & 1)
+        tokens[T + 3] = POISON;
+    for (int b = 0; b < B; b++)
+        samples[b] = reads * 100 + b;
     *batch = (struct batch){
-        .B = B, .T = T, .rows = rows, .tokens = tokens, .targets = targets, .key_mask = mask,
+        .B = B, .T = T, .rows = rows, .samples = samples, .tokens = tokens, .targets = targets, .key_mask = mask,
         .loss_mask = mask, .metric_mask = mask, .step = step,
     };
     *waited_s = 0;
@@ -64,7 +73,11 @@ struct rig {
     int64_t exact_seen, exact_step;
     float *last, *weights;                /* host memory */
     size_t bytes;
+    float *kept;                          /* the weights of step KEPT, to roll back to */
+    int rolled_back;
+    struct guard_counts counts;           /* at the end */
 };
+enum { KEPT = 3 };
 
 static void rig_open(struct rig *r, int64_t scaled_positions)
 {
@@ -84,6 +97,7 @@ static void rig_open(struct rig *r, int64_t scaled_positions)
     r->bytes = (size_t)model_parameters(r->model)->flat_count * sizeof(float);
     r->weights = malloc(r->bytes);
     r->last = malloc(r->bytes);
+    r->kept = malloc(r->bytes);
     parameters_initialize(model_parameters(r->model), 3, r->weights);
     memcpy(r->last, r->weights, r->bytes);
     device_copy_in(r->device, model_weights(r->model), r->weights, r->bytes);
@@ -99,6 +113,17 @@ static void rig_close(struct rig *r)
     device_close(r->device);
     free(r->weights);
     free(r->last);
+    free(r->kept);
+}
+
+static void poison(struct rig *r)
+{
+    const struct parameter *t = parameters_find(model_parameters(r->model), "token_embedding");
+    const int64_t C = t->shape[1];
+    for (int64_t i = 0; i < C; i++)
+        r->weights[t->offset + POISON * C + i] = 3e38f;
+    memcpy(r->last, r->weights, r->bytes);
+    device_copy_in(r->device, model_weights(r->model), r->weights, r->bytes);
 }
 
 static struct error *hear(void *self, const struct step_report *report)
@@ -120,8 +145,22 @@ static struct error *look(void *self, const struct step_report *report)
     r->exact_step = report->step;
     r->exact_is_exact &= reads == report->step * MICRO;
     if (report->step > 0)
-        r->exact_is_exact &= report->skipped == !memcmp(r->last, r->weights, r->bytes);
+        r->exact_is_exact &= (report->skip != SKIP_NONE) == !memcmp(r->last, r->weights, r->bytes);
     memcpy(r->last, r->weights, r->bytes);
+    if (report->step == KEPT)
+        memcpy(r->kept, r->weights, r->bytes);
+    return NULL;
+}
+
+/* To the weights of KEPT; the moments stay, which is another training but as good a test. */
+static struct error *roll_back(void *self, struct trainer_start *start)
+{
+    struct rig *r = self;
+    device_copy_in(r->device, model_weights(r->model), r->kept, r->bytes);
+    assert_ok(device_synchronize(r->device));
+    assert_ok(optimizer_restore(r->optimizer, &(struct update_state){.updates = KEPT}));
+    r->rolled_back++;
+    *start = (struct trainer_start){.step = KEPT, .updates = KEPT};
     return NULL;
 }
 
@@ -134,8 +173,9 @@ static bool stop_asked(void)
 struct run {
     int steps_ahead;
     int64_t exact_every;    /* steps; 0: only the last */
-    bool skip_steps;
     const enum ending *ending;    /* of the data; NULL: it has none */
+    enum on_nan on_nan;
+    int64_t limit;
 };
 
 static struct error *run(struct rig *r, const struct run *options, bool *stopped)
@@ -152,16 +192,21 @@ static struct error *run(struct rig *r, const struct run *options, bool *stopped
         {.name = "exact", .when = exact, .exact = exact, .who = RANK_0, .run = look, .self = r},
     };
     struct trainer *trainer;
+    struct guard *guard;
+    assert_ok(guard_create(&guard, &(struct guard_options){
+        .comm = comm, .on_nan = options->on_nan, .limit = options->limit, .micro_batch = B}));
     assert_ok(trainer_create(&trainer, &(struct trainer_parts){
         .comm = comm, .device = r->device, .kernels = r->kernels, .model = r->model,
         .optimizer = r->optimizer, .buckets = r->buckets, .feed = feed, .schedule = &schedule,
         .micro_batch = B, .micro_batches = MICRO, .T = T, .steps_per_epoch = PER_EPOCH, .last_step = STEPS,
         .check_every_steps = 3, .steps_ahead = options->steps_ahead,
-        .skip_steps = options->skip_steps, .stop_asked = stop_asked, .callbacks = callbacks,
+        .guard = guard, .roll_back = roll_back, .roll_back_self = r, .stop_asked = stop_asked, .callbacks = callbacks,
         .callback_count = 2}, &(struct trainer_start){0}));
     struct error *e = trainer_run(trainer);
     *stopped = trainer_stopped(trainer);
+    r->counts = *guard_counts(guard);
     trainer_destroy(trainer);
+    guard_destroy(guard);
     return e;
 }
 
@@ -218,6 +263,97 @@ static void test_a_gradient_that_is_not_finite_ends_the_run_and_changes_nothing(
     }
 }
 
+/* Steps with the poisoned token leave every bit as it was, and are none for the schedule. */
+static void test_steps_that_are_not_finite_are_skipped(void **state)
+{
+    (void)state;
+    poisoned_steps = 1U << 4 | 1U << 5 | 1U << 7;
+    for (int ahead = 0; ahead <= 1; ahead++) {
+        struct rig r;
+        bool stopped;
+        rig_open(&r, 0);
+        poison(&r);
+        const struct run options = {.steps_ahead = ahead, .exact_every = ahead ? 0 : 1,
+                                    .on_nan = ON_NAN_SKIP, .limit = 2};
+        assert_ok(run(&r, &options, &stopped));
+        assert_true(r.exact_is_exact);
+        assert_int_equal(r.heard, STEPS);
+        for (int i = 0; i < STEPS; i++) {
+            const bool bad = i == 5 || i == 7;    /* step 4 is short and has no second micro-batch */
+            const int updates = i - (i > 5) - (i > 7);
+            assert_true(r.reports[i].skip == (bad ? SKIP_NOT_FINITE : SKIP_NONE));
+            assert_true(fabs(r.reports[i].learning_rate - 0.01 * (STEPS - updates) / STEPS) < 1e-12);
+        }
+        assert_true(r.counts.in_a_row == 0 && r.counts.rollbacks == 0);
+        for (size_t i = 0; i < r.bytes / sizeof(float); i++)
+            assert_true(isfinite(r.last[i]));
+        rig_close(&r);
+    }
+    poisoned_steps = 0;
+}
+
+static void test_too_many_in_a_row_end_the_run(void **state)
+{
+    (void)state;
+    poisoned_steps = 1U << 5 | 1U << 6 | 1U << 7;
+    for (int ahead = 0; ahead <= 1; ahead++) {
+        struct rig r;
+        bool stopped;
+        rig_open(&r, 0);
+        poison(&r);
+        assert_fails(run(&r, &(struct run){.steps_ahead = ahead, .on_nan = ON_NAN_SKIP, .limit = 2},
+                         &stopped), "step 8 is not finite (loss ");
+        assert_true(r.counts.in_a_row == 3);
+        rig_close(&r);
+    }
+    poisoned_steps = 0;
+}
+
+static void test_the_micro_batch_to_blame_is_named(void **state)
+{
+    (void)state;
+    poisoned_steps = 1U << 6;
+    for (int ahead = 0; ahead <= 1; ahead++) {
+        struct rig r;
+        bool stopped;
+        rig_open(&r, 0);
+        poison(&r);
+        assert_fails(run(&r, &(struct run){.steps_ahead = ahead}, &stopped),
+                     "samples 1300, 1301, 1302, 1303)");    /* of read 13, the second of step 6 */
+        rig_close(&r);
+    }
+    poisoned_steps = 0;
+}
+
+/* The model goes back to that of step 3, and on from there with the global batch that comes next; the
+ * callbacks hear no more of the steps that are void. */
+static void test_a_rollback_goes_on_from_the_checkpoint(void **state)
+{
+    (void)state;
+    poisoned_steps = 1U << 6;
+    for (int ahead = 0; ahead <= 1; ahead++)
+        for (int64_t every = 0; every <= 1; every++) {
+            struct rig r;
+            bool stopped;
+            rig_open(&r, 0);
+            poison(&r);
+            memcpy(r.kept, r.weights, r.bytes);
+            const struct run options = {.steps_ahead = ahead, .exact_every = every,
+                                        .on_nan = ON_NAN_ROLL_BACK, .limit = 1};
+            assert_ok(run(&r, &options, &stopped));
+            assert_int_equal(r.rolled_back, 1);
+            assert_int_equal(r.counts.rollbacks, 1);
+            assert_int_equal(r.heard, STEPS - ahead);
+            const struct step_report *next = &r.reports[7];    /* the step after it, when told late too */
+            const int64_t done = ahead ? 9 : 8;
+            assert_true(next->step == done && next->skip == SKIP_NONE);
+            assert_true(fabs(next->learning_rate - 0.01 * (STEPS - KEPT) / STEPS) < 1e-12);
+            assert_int_equal(reads, STEPS * MICRO);
+            rig_close(&r);
+        }
+    poisoned_steps = 0;
+}
+
 /* A scale that overflows at first is halved by every skipped step, which is none for the schedule. */
 static void test_loss_scaling_skips_until_gradients_are_finite(void **state)
 {
@@ -229,14 +365,14 @@ static void test_loss_scaling_skips_until_gradients_are_finite(void **state)
         rig_open(&r, 1);
         assert_ok(optimizer_restore(r.optimizer, &(struct update_state){.loss_scale = 0x1p130}));
         assert_ok(run(&r, &(struct run){
-            .steps_ahead = ahead, .exact_every = ahead ? 0 : 1, .skip_steps = true}, &stopped));
+            .steps_ahead = ahead, .exact_every = ahead ? 0 : 1}, &stopped));
         assert_true(ahead || r.exact_is_exact);
-        while (skipped < STEPS && r.reports[skipped].skipped)
+        while (skipped < STEPS && r.reports[skipped].skip == SKIP_OVERFLOW)
             skipped++;
         assert_in_range(skipped, 3, STEPS - 2);    /* 2^130, 2^129, 2^128 are infinite in fp32 */
         for (int i = 0; i < STEPS; i++) {
             const int halved = i < skipped ? i : skipped;
-            assert_true(r.reports[i].skipped == (i < skipped));
+            assert_true(r.reports[i].skip == (i < skipped ? SKIP_OVERFLOW : SKIP_NONE));
             assert_true(r.reports[i].loss_scale == 0x1p130 / (double)(1 << halved));
             const int updates = i - halved;
             assert_true(fabs(r.reports[i].learning_rate - 0.01 * (double)(STEPS - updates) / (double)STEPS) < 1e-12);
@@ -295,6 +431,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_late_reports_say_the_same),
         cmocka_unit_test(test_a_gradient_that_is_not_finite_ends_the_run_and_changes_nothing),
+        cmocka_unit_test(test_steps_that_are_not_finite_are_skipped),
+        cmocka_unit_test(test_too_many_in_a_row_end_the_run),
+        cmocka_unit_test(test_the_micro_batch_to_blame_is_named),
+        cmocka_unit_test(test_a_rollback_goes_on_from_the_checkpoint),
         cmocka_unit_test(test_loss_scaling_skips_until_gradients_are_finite),
         cmocka_unit_test(test_a_wish_to_stop_ends_the_run_after_a_known_step),
         cmocka_unit_test(test_the_end_of_the_data_ends_the_run),
