@@ -31,6 +31,7 @@ struct step_report {
     double grad_norm;          /* before clipping */
     int64_t step_tokens;       /* tokens in this step's loss, all ranks */
     double step_s;             /* this rank's device, from the end of the step before */
+    double compute_s;          /* this rank's forward and backward, until its gradients were ready */
     double data_wait_s;        /* the host's wait for tokens */
     double comm_wait_s;        /* the device's wait for other ranks' gradients; part of step_s */
     double loss_scale;         /* of fp16; else 1 */

@@ -238,9 +238,8 @@ static struct error *add_callbacks(struct job *j)
     const struct cadence sampling = cadence_of(&c->sampling.when, c->sampling.at_start);
     struct cadence saving = cadence_of(&c->checkpoint.when, false);
     saving.at_end = saving.at_stop = true;
-    if (j->is_rank_0)
-        TRY(progress_callback(&j->callbacks[j->callback_count++], j->folder,
-                              c->train.log_every_steps, stdout));
+    TRY(progress_callback(&j->callbacks[j->callback_count++], j->comm, j->folder,
+                          c->train.log_every_steps, stdout));
     if (j->validation)
         TRY(add_validation(j));
     if (!j->is_rank_0) {

@@ -63,6 +63,7 @@ static struct error *create_events(struct step_slot *s)
     TRY(device_event_create(&s->uploaded, s->device, EVENT_ORDER));
     TRY(device_event_create(&s->begin, s->device, EVENT_TIME));
     TRY(device_event_create(&s->end, s->device, EVENT_TIME));
+    TRY(device_event_create(&s->filled, s->device, EVENT_TIME));
     TRY(device_event_create(&s->computed, s->device, EVENT_TIME));
     return device_event_create(&s->summed, s->device, EVENT_TIME);
 }
@@ -102,6 +103,7 @@ void step_slot_close(struct step_slot *slot)
     device_event_destroy(slot->uploaded);
     device_event_destroy(slot->begin);
     device_event_destroy(slot->end);
+    device_event_destroy(slot->filled);
     device_event_destroy(slot->computed);
     device_event_destroy(slot->summed);
     device_release(slot->device, slot->memory);
@@ -178,6 +180,7 @@ struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
     device_upload(s->device, s->memory, s->host, packed ? s->all_bytes : s->plain_bytes);
     device_event_record(s->uploaded, STREAM_UPLOAD);
     device_event_wait(s->uploaded, STREAM_COMPUTE);
+    device_event_record(s->filled, STREAM_COMPUTE);
     return NULL;
 }
 

@@ -36,6 +36,7 @@ struct step_slot {
 
     struct device_event *uploaded;
     struct device_event *begin, *end;            /* of the step */
+    struct device_event *filled;                 /* its samples are there: it computes from here */
     struct device_event *computed, *summed;      /* in between: the wait for other ranks */
 
     struct device_graph *graph;    /* the step as the trainer queued it; NULL: not made yet */

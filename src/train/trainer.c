@@ -271,6 +271,7 @@ static void fill_report(struct step_report *report, const struct trainer *t,
     report->norm_sigmas = slot->result->plan.norm_sigmas;
     report->step_tokens = (int64_t)s->loss_tokens;
     report->step_s = device_event_seconds(slot->begin, slot->end);
+    report->compute_s = device_event_seconds(slot->filled, slot->computed);
     report->data_wait_s = slot->data_wait_s;
     report->comm_wait_s = device_event_seconds(slot->computed, slot->summed);
 }
