@@ -37,7 +37,8 @@ static struct error *read_made_up(void *self, struct batch *batch, double *waite
     for (int b = 0; b < B; b++)
         samples[b] = reads * 100 + b;
     *batch = (struct batch){
-        .B = B, .T = T, .rows = rows, .samples = samples, .tokens = tokens, .targets = targets, .key_mask = mask,
+        .B = B, .T = T, .rows = rows, .samples = samples, .tokens = tokens, .targets = targets,
+        .key_mask = mask,
         .loss_mask = mask, .metric_mask = mask, .step = step,
     };
     *waited_s = 0;
@@ -200,7 +201,8 @@ static struct error *run(struct rig *r, const struct run *options, bool *stopped
         .optimizer = r->optimizer, .buckets = r->buckets, .feed = feed, .schedule = &schedule,
         .micro_batch = B, .micro_batches = MICRO, .T = T, .steps_per_epoch = PER_EPOCH, .last_step = STEPS,
         .check_every_steps = 3, .steps_ahead = options->steps_ahead,
-        .guard = guard, .roll_back = roll_back, .roll_back_self = r, .stop_asked = stop_asked, .callbacks = callbacks,
+        .guard = guard, .roll_back = roll_back, .roll_back_self = r, .stop_asked = stop_asked,
+        .callbacks = callbacks,
         .callback_count = 2}, &(struct trainer_start){0}));
     struct error *e = trainer_run(trainer);
     *stopped = trainer_stopped(trainer);
