@@ -1,4 +1,4 @@
-/* evaluate.c - the verb `galley evaluate`: loss, perplexity and accuracy on text. */
+/* evaluate.c - the verb `galley evaluate`: loss, perplexity, bits per byte and accuracy on text. */
 #include "base/config.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
@@ -17,7 +17,7 @@ struct request {
     const char *const *inputs;
     int input_count;
     long long min_bytes, length, batch, threads;    /* -1 or 0: as the checkpoint's run had it */
-    bool start_token, end_token, mean_over_positions;    /* the run's */
+    bool start_token, end_token, mean_over_positions, mask_documents, restart_positions;    /* the run's */
     bool json;
 };
 
@@ -110,6 +110,8 @@ static struct error *complete(struct request *r, const struct inference *i)
         r->min_bytes = config_min_bytes(config);
     r->start_token = config->data.start_token;
     r->end_token = config->data.end_token;
+    r->mask_documents = config->data.mask_documents;
+    r->restart_positions = config->data.restart_positions;
     r->mean_over_positions = !strcmp(config->train.loss_mean, "positions");
     if (r->length == 0)
         r->length = config->data.sequence_length;
@@ -138,14 +140,14 @@ static void print_result(const struct request *r, const struct inference *i,
                          const struct evaluation *x)
 {
     if (r->json)
-        printf("{\"step\": %lld, \"loss\": %.9g, \"perplexity\": %.9g, \"accuracy\": %.9g, "
-               "\"samples\": %lld, \"tokens\": %lld}\n",
-               (long long)model_source_step(i->source), x->loss, x->perplexity, x->accuracy,
-               (long long)x->samples, (long long)x->tokens);
+        printf("{\"step\": %lld, \"loss\": %.9g, \"perplexity\": %.9g, \"bits_per_byte\": %.9g, "
+               "\"accuracy\": %.9g, \"samples\": %lld, \"tokens\": %lld}\n",
+               (long long)model_source_step(i->source), x->loss, x->perplexity, x->bits_per_byte,
+               x->accuracy, (long long)x->samples, (long long)x->tokens);
     else
-        printf("loss %.4f  perplexity %.2f  accuracy %.4f  (%lld samples, %lld tokens, %.1f s; %s)\n",
-               x->loss, x->perplexity, x->accuracy, (long long)x->samples, (long long)x->tokens,
-               x->seconds, model_source_path(i->source));
+        printf("loss %.4f  perplexity %.2f  bits per byte %.4f  accuracy %.4f  (%lld samples, %lld tokens, "
+               "%.1f s; %s)\n", x->loss, x->perplexity, x->bits_per_byte, x->accuracy,
+               (long long)x->samples, (long long)x->tokens, x->seconds, model_source_path(i->source));
 }
 
 static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
@@ -169,12 +171,14 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
             .tokenizer = inference.tokenizer, .T = (int)r.length,
             .format = text_format_of(model_source_spec(inference.source)->family),
             .add_start = r.start_token, .add_end = r.end_token,
+            .mask_documents = r.mask_documents, .restart_positions = r.restart_positions,
             .vocabulary_size = model_source_spec(inference.source)->V}));
     if (!e)
         e = evaluate_dataset(&(struct evaluation_options){
             .comm = cli->comm, .model = inference.model, .data = corpus_blend(corpus),
             .T = (int)r.length, .sample_positions = r.mean_over_positions ? (int)r.length : 0,
-            .micro_batch = (int)r.batch, .threads = 1, .prefetch = 4},
+            .micro_batch = (int)r.batch, .threads = 1, .prefetch = 4,
+            .tokenizer = inference.tokenizer},
             &result);
     if (!e && comm_rank(cli->comm) == 0)
         print_result(&r, &inference, &result);
@@ -186,15 +190,17 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
 
 const struct verb verb_evaluate = {
     .name = "evaluate",
-    .summary = "loss, perplexity and accuracy of a model on text",
+    .summary = "loss, perplexity, bits per byte and accuracy of a model on text",
     .run = run_evaluate,
     .help =
         "usage: galley evaluate MODEL [OPTION...] INPUT...\n"
         "       mpirun -n RANKS galley evaluate MODEL INPUT...\n\n"
         "MODEL is a run folder (its newest checkpoint), a checkpoint, a KerasHub preset, a Hugging\n"
         "Face folder, or a .weights.h5 file. Exact over the whole text, shared by the ranks. INPUTs\n"
-        "are files or globs, one sample a line or JSON object, plain, gzip or zstd. Perplexity leaves\n"
-        "padding targets out, as KerasHub's does.\n\n"
+        "are files or globs: texts, one sample a line or JSON object, plain, gzip or zstd; or token shards,\n"
+        "with documents masked as in training. Perplexity leaves padding targets out, as KerasHub's does;\n"
+        "bits per byte: the same targets' bits for each byte of the text they decode to (start and end\n"
+        "tokens are no text).\n\n"
         "  --field NAME          of .jsonl and .json: the field with the text; default: as in\n"
         "                        training\n"
         "  --min-bytes N         shorter lines are left out; default: as in training\n"
