@@ -12,7 +12,6 @@
 
 #include <stddef.h>
 
-
 struct blend blend_of(const struct samples *source, uint64_t seed, bool shuffle)
 {
     return (struct blend){.sources = source, .count = 1, .seed = seed, .shuffle = shuffle};
@@ -54,36 +53,96 @@ int64_t blend_samples(const struct blend *blend)
     return samples;
 }
 
-/* The sample at `position` of a source's own `epoch`. */
-static struct blend_place place_in(const struct blend *blend, int source, int64_t epoch,
-                                   int64_t position)
+/* What the source gives at its own `epoch` and `positions`, which places whose[i] shall have. */
+static void place_in(const struct blend *blend, int source, int64_t epoch, int64_t *positions,
+                     const int *whose, int count, struct blend_place *places)
 {
     const struct samples *const s = &blend->sources[source];
     const struct order order = {
         .seed = blend->seed + (uint64_t)source, .samples = s->count, .block = s->block,
         .shuffle = blend->shuffle,
     };
-    struct blend_place place = {.source = source};
-    place.sample = place.number = order_sample(&order, epoch, position);
+    int64_t before = 0;
     for (int k = 0; k < source; k++)
-        place.number += blend->sources[k].count;
-    return place;
+        before += blend->sources[k].count;
+    order_samples(&order, epoch, positions, count);
+    for (int i = 0; i < count; i++)
+        places[whose[i]] = (struct blend_place){
+            .source = source, .sample = positions[i], .number = before + positions[i]};
+}
+
+/* A position of all epochs: its source, and how many samples that has given before. */
+struct share {
+    int source;
+    int64_t given;
+};
+
+static void find_shares(const struct blend *blend, int64_t first, int count, struct share *shares)
+{
+    const struct order order = {
+        .seed = ~blend->seed, .samples = BLEND_PERIOD, .block = 1, .shuffle = true,
+    };
+    int64_t u[BLEND_RANGE];
+    for (int done = 0, n; done < count; done += n) {
+        const int64_t period = (first + done) / BLEND_PERIOD, at = (first + done) % BLEND_PERIOD;
+        n = (int)(count - done < BLEND_PERIOD - at ? count - done : BLEND_PERIOD - at);
+        for (int i = 0; i < n; i++)
+            u[i] = at + i;
+        order_samples(&order, period, u, n);
+        for (int i = 0; i < n; i++) {
+            int k = 0;
+            for (; u[i] >= blend->shares[k]; k++)
+                u[i] -= blend->shares[k];
+            shares[done + i] = (struct share){k, period * blend->shares[k] + u[i]};
+        }
+    }
+}
+
+/* Those of one source, in runs of one epoch of it. */
+static void place_shares(const struct blend *blend, int source, const struct share *shares, int count,
+                         struct blend_place *places)
+{
+    const int64_t samples = blend->sources[source].count;
+    int64_t positions[BLEND_RANGE], epoch = 0;
+    int whose[BLEND_RANGE], n = 0;
+    for (int i = 0; i < count; i++) {
+        if (shares[i].source != source)
+            continue;
+        if (n && shares[i].given / samples != epoch) {
+            place_in(blend, source, epoch, positions, whose, n, places);
+            n = 0;
+        }
+        epoch = shares[i].given / samples;
+        positions[n] = shares[i].given % samples;
+        whose[n++] = i;
+    }
+    place_in(blend, source, epoch, positions, whose, n, places);
+}
+
+void blend_range(const struct blend *blend, int64_t epoch, int64_t position, int count,
+                 struct blend_place *places)
+{
+    if (count > BLEND_RANGE)
+        BUG("%d positions at once", count);
+    if (blend->shares[0]) {
+        struct share shares[BLEND_RANGE];
+        find_shares(blend, epoch * blend_samples(blend) + position, count, shares);
+        for (int k = 0; k < blend->count; k++)
+            place_shares(blend, k, shares, count, places);
+        return;
+    }
+    int64_t positions[BLEND_RANGE];
+    int whose[BLEND_RANGE];
+    for (int i = 0; i < count; i++) {
+        positions[i] = position + i;
+        whose[i] = i;
+    }
+    place_in(blend, 0, epoch, positions, whose, count, places);
 }
 
 struct blend_place blend_at(const struct blend *blend, int64_t epoch, int64_t position)
 {
-    if (!blend->shares[0])
-        return place_in(blend, 0, epoch, position);
-    const int64_t g = epoch * blend_samples(blend) + position;
-    const int64_t period = g / BLEND_PERIOD;
-    const struct order places = {
-        .seed = ~blend->seed, .samples = BLEND_PERIOD, .block = 1, .shuffle = true,
-    };
-    int64_t u = order_sample(&places, period, g % BLEND_PERIOD);
-    int k = 0;
-    for (; u >= blend->shares[k]; k++)
-        u -= blend->shares[k];
-    const int64_t given = period * blend->shares[k] + u;
-    const int64_t samples = blend->sources[k].count;
-    return place_in(blend, k, given / samples, given % samples);
+    struct blend_place place;
+    blend_range(blend, epoch, position, 1, &place);
+    return place;
 }

@@ -41,5 +41,9 @@ struct blend_place {
 
 /* `position` is 0 to blend_samples - 1. */
 struct blend_place blend_at(const struct blend *blend, int64_t epoch, int64_t position);
+/* Of BLEND_RANGE positions at most, one after the other; many take a fraction of the time that each takes. */
+enum { BLEND_RANGE = 256 };
+void blend_range(const struct blend *blend, int64_t epoch, int64_t position, int count,
+                 struct blend_place *places);
 
 #endif

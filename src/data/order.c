@@ -21,7 +21,7 @@
 
 #include "base/error.h"
 
-enum { ROUNDS_PER_BIT = 6, LEAST_ROUNDS = 48 };
+enum { ROUNDS_PER_BIT = 6, LEAST_ROUNDS = 48, AT_ONCE = 64 };
 
 #define GOLDEN UINT64_C(0x9E3779B97F4A7C15)    /* 2^64 / golden ratio, odd */
 
@@ -42,51 +42,113 @@ static int rounds_for(uint64_t n)
     return rounds > LEAST_ROUNDS ? rounds : LEAST_ROUNDS;
 }
 
-/* Where one round sends x; it is its own inverse. */
-static uint64_t swap(uint64_t key, int round, uint64_t n, uint64_t x)
+/* Where a round sends x; it is its own inverse. `sum` says which pairs change places, `bits` which of
+ * them do. */
+static uint64_t swap(uint64_t sum, uint64_t bits, uint64_t n, uint64_t x)
 {
-    /* Two numbers a round from one counter: which pairs, and which of them swap. */
-    const uint64_t counter = key + 2 * (uint64_t)round * GOLDEN;
-    const uint64_t sum = mix(counter) % n;    /* its bias, n / 2^64, is nothing */
     const uint64_t partner = sum >= x ? sum - x : sum + n - x;
     const uint64_t pair = x > partner ? x : partner;
-    return mix(mix(counter + GOLDEN) ^ pair) >> 63 ? partner : x;
-}
-
-/* Where a keyed permutation of [0, n) sends x. */
-static uint64_t permute(uint64_t key, uint64_t n, uint64_t x)
-{
-    const int rounds = rounds_for(n);
-    for (int round = 0; round < rounds; round++)
-        x = swap(key, round, n, x);
-    return x;
+    return mix(bits ^ pair) >> 63 ? partner : x;
 }
 
 /*
- * Blocks of S samples in windows of ORDER_WINDOW blocks; what is left over at the end, less than a
- * window of blocks and less than a block of samples, belongs to the last window.
+ * Where a keyed permutation of [0, n) sends each x. A round's two numbers are the same for all, so they are
+ * made once for many; and one x does not wait for another, so the processor works on several at a time.
  */
-static uint64_t permute_blocks(uint64_t key, uint64_t samples, uint64_t S, uint64_t p)
+static void permute(uint64_t key, uint64_t n, uint64_t *x, int count)
 {
-    const uint64_t blocks = samples / S, window = ORDER_WINDOW * S;    /* whole blocks */
-    const uint64_t windows = samples / window > 1 ? samples / window : 1;
-    const uint64_t w = p / window < windows ? p / window : windows - 1;
-    const uint64_t start = w * window;
-    const uint64_t count = w == windows - 1 ? samples - start : window;
+    const int rounds = rounds_for(n);
+    for (int round = 0; round < rounds; round++) {
+        const uint64_t counter = key + 2 * (uint64_t)round * GOLDEN;
+        const uint64_t sum = mix(counter) % n;    /* its bias, n / 2^64, is nothing */
+        const uint64_t bits = mix(counter + GOLDEN);
+        for (int i = 0; i < count; i++)
+            x[i] = swap(sum, bits, n, x[i]);
+    }
+}
 
-    const uint64_t i = permute(mix(key ^ mix(w + GOLDEN)), count, p - start);
-    const uint64_t place = w * ORDER_WINDOW + i / S;
-    return (place < blocks ? permute(key, blocks, place) : place) * S + i % S;
+/* The blocks of all samples in windows of ORDER_WINDOW; what is left over at the end, less than a window of
+ * blocks and less than a block of samples, belongs to the last window. */
+struct layout {
+    uint64_t S, blocks, samples;    /* samples of a block; whole blocks */
+    uint64_t windows;
+};
+
+static struct layout layout_of(const struct order *order)
+{
+    const uint64_t S = (uint64_t)order->block, n = (uint64_t)order->samples;
+    const uint64_t whole = n / (ORDER_WINDOW * S);
+    return (struct layout){.S = S, .blocks = n / S, .samples = n, .windows = whole > 1 ? whole : 1};
+}
+
+static uint64_t window_of(const struct layout *l, uint64_t position)
+{
+    const uint64_t w = position / (ORDER_WINDOW * l->S);
+    return w < l->windows ? w : l->windows - 1;
+}
+
+/* Of positions in one window. */
+static void permute_window(const struct layout *l, uint64_t key, uint64_t w, uint64_t *x, int count)
+{
+    uint64_t block[AT_ONCE];    /* of those in whole blocks, and whose they are */
+    int whose[AT_ONCE], whole = 0;
+    const uint64_t start = w * ORDER_WINDOW * l->S;
+    const uint64_t size = w == l->windows - 1 ? l->samples - start : ORDER_WINDOW * l->S;
+    for (int i = 0; i < count; i++)
+        x[i] -= start;
+    permute(mix(key ^ mix(w + GOLDEN)), size, x, count);
+    for (int i = 0; i < count; i++) {
+        const uint64_t place = w * ORDER_WINDOW + x[i] / l->S;
+        if (place < l->blocks) {
+            whose[whole] = i;
+            block[whole++] = place;
+        } else {
+            x[i] += start;
+        }
+    }
+    permute(key, l->blocks, block, whole);
+    for (int k = 0; k < whole; k++)
+        x[whose[k]] = block[k] * l->S + x[whose[k]] % l->S;
+}
+
+static void permute_blocks(const struct order *order, uint64_t key, uint64_t *x, int count)
+{
+    const struct layout l = layout_of(order);
+    for (int done = 0, n; done < count; done += n) {
+        const uint64_t w = window_of(&l, x[done]);
+        for (n = 1; done + n < count && window_of(&l, x[done + n]) == w; n++)
+            continue;
+        permute_window(&l, key, w, x + done, n);
+    }
+}
+
+static void sample_some(const struct order *order, int64_t epoch, int64_t *positions, int count)
+{
+    const uint64_t key = mix(mix(order->seed + GOLDEN) + (uint64_t)epoch * GOLDEN);
+    uint64_t x[AT_ONCE];
+    for (int i = 0; i < count; i++) {
+        if (positions[i] < 0 || positions[i] >= order->samples)
+            BUG("position %lld of %lld samples", (long long)positions[i],
+                (long long)order->samples);
+        x[i] = (uint64_t)positions[i];
+    }
+    if (order->block > 1)
+        permute_blocks(order, key, x, count);
+    else
+        permute(key, (uint64_t)order->samples, x, count);
+    for (int i = 0; i < count; i++)
+        positions[i] = (int64_t)x[i];
+}
+
+void order_samples(const struct order *order, int64_t epoch, int64_t *positions, int64_t count)
+{
+    for (int64_t done = 0; done < count && order->shuffle; done += AT_ONCE)
+        sample_some(order, epoch, positions + done,
+                    (int)(count - done < AT_ONCE ? count - done : AT_ONCE));
 }
 
 int64_t order_sample(const struct order *order, int64_t epoch, int64_t position)
 {
-    if (position < 0 || position >= order->samples)
-        BUG("position %lld of %lld samples", (long long)position, (long long)order->samples);
-    if (!order->shuffle)
-        return position;
-    const uint64_t n = (uint64_t)order->samples, p = (uint64_t)position;
-    const uint64_t key = mix(mix(order->seed + GOLDEN) + (uint64_t)epoch * GOLDEN);
-    return (int64_t)(order->block > 1 ? permute_blocks(key, n, (uint64_t)order->block, p)
-                                      : permute(key, n, p));
+    order_samples(order, epoch, &position, 1);
+    return position;
 }

@@ -28,5 +28,7 @@ struct order {
 
 /* The sample at `position` (0..samples-1) of `epoch` (from 0): a bijection for every epoch. */
 int64_t order_sample(const struct order *order, int64_t epoch, int64_t position);
+/* The same of `count` positions, in place; ones that are near each other take a fraction of the time. */
+void order_samples(const struct order *order, int64_t epoch, int64_t *positions, int64_t count);
 
 #endif

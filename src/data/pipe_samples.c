@@ -19,7 +19,7 @@
 #include <xxhash.h>
 
 /* Small, so that what a slow writer has sent is soon a sample. */
-enum { BLOCK_BYTES = 1 << 16 };
+enum { BLOCK_BYTES = 1 << 13 };
 
 struct pipe_samples {
     struct pipe_samples_options options;
@@ -251,6 +251,14 @@ static struct error *too_short(const struct pipe_samples *p, const struct pipe_c
                      p->name, (long long)p->cursor.bytes, (long long)to->bytes);
 }
 
+struct error *pipe_samples_differ(const struct pipe_samples *samples, int64_t bytes)
+{
+    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes (unpacked) "
+                     "differ. Send the same stream again from its beginning, choose another run.folder, or "
+                     "set run.allow_changed_data to go on with this one's first sample", samples->name,
+                     (long long)bytes);
+}
+
 /* Reads what was used, as the cursor counts it. */
 static struct error *skip_bytes(struct pipe_samples *p, const struct pipe_cursor *to)
 {
@@ -271,10 +279,7 @@ static struct error *skip_bytes(struct pipe_samples *p, const struct pipe_cursor
     }
     if (XXH3_64bits_digest(p->hash) == to->hash)
         return NULL;
-    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes (unpacked) "
-                     "differ. Send the same stream again from its beginning, choose another run.folder, or "
-                     "set run.allow_changed_data to go on with this one's first sample", p->name,
-                     (long long)to->bytes);
+    return pipe_samples_differ(p, to->bytes);
 }
 
 static struct error *skip(struct pipe_samples *p, const struct pipe_cursor *to)

@@ -52,6 +52,8 @@ bool pipe_samples_are_windows(const struct pipe_samples *samples);
 
 /* The ids of the next sample; `*count` is -1 where there is none. */
 MUST_USE struct error *pipe_samples_read(struct pipe_samples *samples, int32_t *ids, int *count);
+/* The error that the first `bytes` of the stream are not those that the run was trained on. */
+struct error *pipe_samples_differ(const struct pipe_samples *samples, int64_t bytes);
 /* Where the next one begins. */
 struct pipe_cursor pipe_samples_cursor(const struct pipe_samples *samples);
 

@@ -88,16 +88,20 @@ static bool advance_window(struct pipe_windows *w, struct window *window, bool m
     return go_on;
 }
 
-/* The window in which the run goes on has what the run had of it. */
-static struct error *check_length(const struct pipe_windows *w, const struct window *window)
+/* The window in which the run goes on must have what the run had of it: `filled` samples are there, and as
+ * no more will be, all. */
+static struct error *check_resumed(const struct pipe_windows *w, int64_t filled,
+                                   const struct pipe_samples *samples)
 {
     const struct pipe_position *const from = &w->from;
     const int64_t had = from->samples ? from->samples : from->taken;
-    if (window->filled >= had)
+    if (filled < had)
+        return error_new(ERROR_INPUT, "the stream of training data ends %lld samples too early for the run "
+                         "to go on; send all of it again from its beginning, or start another run",
+                         (long long)(had - filled));
+    if (!from->samples || pipe_samples_cursor(samples).hash == from->end_hash)
         return NULL;
-    return error_new(ERROR_INPUT, "the stream of training data ends %lld samples before the place where the "
-                     "run goes on; send all of it again from its beginning, or start another run",
-                     (long long)(had - window->filled));
+    return pipe_samples_differ(samples, pipe_samples_cursor(samples).bytes);
 }
 
 static struct error *fill_windows(struct pipe_windows *w, struct pipe_samples *samples)
@@ -111,10 +115,11 @@ static struct error *fill_windows(struct pipe_windows *w, struct pipe_samples *s
         while (!window->whole) {
             int count;
             TRY(pipe_samples_read(samples, window->ids + (size_t)window->filled * places, &count));
+            const int64_t filled = window->filled + (count >= 0);
             if (count >= 0)
                 window->counts[window->filled] = count;
-            else if (number == w->from.window)
-                TRY(check_length(w, window));
+            if (number == w->from.window && (count < 0 || filled == window->size))
+                TRY(check_resumed(w, filled, samples));
             if (!advance_window(w, window, count >= 0, samples))
                 return NULL;
         }
@@ -277,6 +282,12 @@ static enum found look_behind(struct pipe_windows *w, const struct window *windo
     return w->ended ? END : WAIT;
 }
 
+/* What the run had of a window is given out only when it is known to be the same. */
+static bool is_resumed(const struct pipe_windows *w)
+{
+    return w->number == w->from.window && w->from.samples;
+}
+
 /* The samples of the next global batch, if it is known which and whether they are the last. Leaves the
  * window where it is used up. */
 static enum found find_batch(struct pipe_windows *w, struct pipe_take *take)
@@ -285,7 +296,7 @@ static enum found find_batch(struct pipe_windows *w, struct pipe_take *take)
     struct window *window;
     while ((window = window_at(w, w->number))) {
         const int64_t left = window->filled - w->taken;
-        if (!window->whole && (w->options.shuffle || left < G))
+        if (!window->whole && (w->options.shuffle || left < G || is_resumed(w)))
             return WAIT;
         if (left >= least(w)) {
             take->rows = (int)(left < G ? left : G);
@@ -348,7 +359,8 @@ static struct pipe_position position_in(const struct window *window, int64_t tak
     if (window->whole && taken == window->filled)
         return (struct pipe_position){.start = window->end, .window = window->number + 1};
     return (struct pipe_position){.start = window->start, .window = window->number, .taken = taken,
-                                  .samples = window->whole ? window->filled : 0};
+                                  .samples = window->whole ? window->filled : 0,
+                                  .end_hash = window->whole ? window->end.hash : 0};
 }
 
 struct error *pipe_windows_take(struct pipe_windows *windows, int32_t *ids, int32_t *counts,

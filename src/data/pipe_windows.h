@@ -19,6 +19,7 @@ struct pipe_position {
     struct pipe_cursor start;    /* of the window */
     int64_t window;              /* its number */
     int64_t samples;             /* in it, where that is known; 0: as many as in others */
+    uint64_t end_hash;           /* the cursor's behind it, where that is known */
     int64_t taken;               /* of them, given out */
 };
 

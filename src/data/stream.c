@@ -85,6 +85,30 @@ static struct place place_of(const struct stream *s, int64_t number)
     };
 }
 
+/* Rows from `b` on, at most BLEND_RANGE, from samples at `position` on. */
+static struct error *fill_rows(const struct stream *s, struct worker *worker, struct slot *slot, int b,
+                               int rows, int64_t epoch, int64_t position)
+{
+    struct blend_place places[BLEND_RANGE];
+    const int64_t left = s->samples - position;
+    const int live = left <= 0 ? 0 : left < rows ? (int)left : rows;
+    blend_range(s->options.blend, epoch, position, live, places);
+    for (int i = 0; i < rows; i++) {
+        const struct row row = rows_at(&slot->rows, b + i, s->options.T);
+        if (i >= live) {
+            slot->samples[b + i] = -1;
+            row_fill_padding(&row, s->options.T);
+            continue;
+        }
+        const struct blend_place *const at = &places[i];
+        slot->samples[b + i] = at->number;
+        slot->row_count = b + i + 1;
+        TRY(s->options.blend->sources[at->source].operations->read(worker->readers[at->source],
+                                                                   at->sample, &row));
+    }
+    return NULL;
+}
+
 static struct error *fill_slot(const struct stream *s, struct worker *worker, struct slot *slot,
                                int64_t number)
 {
@@ -94,19 +118,9 @@ static struct error *fill_slot(const struct stream *s, struct worker *worker, st
     const int64_t first =
         place.step % s->steps_per_epoch * o->global_batch + place.first_sample;
     slot->row_count = 0;
-    for (int b = 0; b < o->micro_batch; b++) {
-        const struct row row = rows_at(&slot->rows, b, o->T);
-        const int64_t position = first + b;
-        if (position >= s->samples) {
-            slot->samples[b] = -1;
-            row_fill_padding(&row, o->T);
-            continue;
-        }
-        const struct blend_place at = blend_at(o->blend, epoch, position);
-        slot->samples[b] = at.number;
-        slot->row_count = b + 1;
-        TRY(o->blend->sources[at.source].operations->read(worker->readers[at.source], at.sample,
-                                                          &row));
+    for (int b = 0; b < o->micro_batch; b += BLEND_RANGE) {
+        const int left = o->micro_batch - b;
+        TRY(fill_rows(s, worker, slot, b, left < BLEND_RANGE ? left : BLEND_RANGE, epoch, first + b));
     }
     return NULL;
 }

@@ -92,7 +92,7 @@ static struct error *read_spikes(struct checkpoint_file *c)
 static struct error *read_stream(struct checkpoint_file *c, int64_t format)
 {
     struct pipe_position *const s = &c->progress.stream;
-    int64_t hash = 0;
+    int64_t hash = 0, end_hash = 0;
     if (format < 3)    /* from before data came through pipes */
         return NULL;
     TRY(h5_get_int(c->file, "/progress", "stream_bytes", &s->start.bytes));
@@ -100,8 +100,10 @@ static struct error *read_stream(struct checkpoint_file *c, int64_t format)
     TRY(h5_get_int(c->file, "/progress", "stream_hash", &hash));
     TRY(h5_get_int(c->file, "/progress", "stream_window", &s->window));
     TRY(h5_get_int(c->file, "/progress", "stream_samples", &s->samples));
+    TRY(h5_get_int(c->file, "/progress", "stream_end_hash", &end_hash));
     TRY(h5_get_int(c->file, "/progress", "stream_taken", &s->taken));
     s->start.hash = (uint64_t)hash;
+    s->end_hash = (uint64_t)end_hash;
     if (s->start.bytes < 0 || s->start.tokens < 0 || s->window < 0 || s->samples < 0 || s->taken < 0)
         return error_new(ERROR_INPUT, "%s: /progress has a negative place in the stream", c->path);
     return NULL;

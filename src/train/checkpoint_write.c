@@ -92,6 +92,7 @@ static struct error *write_stream(struct h5_file *file, const char *path,
     TRY(h5_set_int(file, path, "stream_hash", (int64_t)stream->start.hash));
     TRY(h5_set_int(file, path, "stream_window", stream->window));
     TRY(h5_set_int(file, path, "stream_samples", stream->samples));
+    TRY(h5_set_int(file, path, "stream_end_hash", (int64_t)stream->end_hash));
     return h5_set_int(file, path, "stream_taken", stream->taken);
 }
 

@@ -205,10 +205,10 @@ static struct error *queue_step(struct trainer *t)
     const struct update_rates rates = step_rates(t);
     struct feed_news news;
     comm_begin_step(p->comm, t->queued + 1);
+    device_event_record(slot->begin, STREAM_COMPUTE);
     TRY(hear_feed(t, &news));
     if (t->queued == t->last_step)
         return NULL;
-    device_event_record(slot->begin, STREAM_COMPUTE);
     TRY(step_slot_fill(slot, &p->feed, &rates, p->stop_asked && p->stop_asked()));
     slot->data_wait_s += news.waited_s;
     const bool full = news.step == FEED_WHOLE;

@@ -276,6 +276,12 @@ static void test_what_is_wrong_is_told(void **state)
     assert_fails(take_to_end(w->folder, wrong, CORPUS_AUTO, NULL, &begin), "the vocabulary has only");
     free(wrong.data);
     assert_fails(take_to_end(w->folder, w->data, CORPUS_AUTO, NULL, &at), "is not what the run was trained on");
+    static struct step steps[STEPS + 1];
+    take_all(w->folder, w->data, true, &begin, steps);
+    w->data.data[1024 + 500] ^= 1;    /* in the window that it goes on in */
+    assert_fails(take_to_end(w->folder, w->data, CORPUS_AUTO, NULL, &steps[0].after),
+                 "is not what the run was trained on");
+    w->data.data[1024 + 500] ^= 1;
     at.start.bytes = 4 * TOKENS + 64;
     assert_fails(take_to_end(w->folder, w->data, CORPUS_AUTO, NULL, &at), "the run has used");
 }
