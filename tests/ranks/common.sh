@@ -46,7 +46,8 @@ losses() {
         "$1/metrics.jsonl"
 }
 
-# same FOLDER FOLDER TOLERANCE: every number within the relative tolerance; 0: the same text
+# same FOLDER FOLDER TOLERANCE [NORM-TOLERANCE]: every number within the relative tolerance, gradient norms
+# within their own, if it is given; 0: the same text
 same() {
     losses "$1" >first.losses
     losses "$2" >second.losses
@@ -57,14 +58,14 @@ same() {
     fi
     [ "$(wc -l <first.losses)" = "$(wc -l <second.losses)" ] || {
         echo "$1 and $2 logged different numbers of rows"; exit 1; }
-    paste -d ' ' first.losses second.losses | awk -v bound="$3" '{
+    paste -d ' ' first.losses second.losses | awk -v bound="$3" -v norm_bound="${4:-$3}" '{
         half = NF / 2
         for (i = 1; i <= half; i++) {
             a = $i; b = $(i + half)
             if (a == "v") continue
             d = a - b; if (d < 0) d = -d
             m = a < 0 ? -a : a
-            if (d > bound * m) { print "differs:", $0; bad = 1 }
+            if (d > ($2 != "v" && i == 4 ? norm_bound : bound) * m) { print "differs:", $0; bad = 1 }
         }
     } END { exit bad }' || { echo "$1 and $2 differ by more than $3"; exit 1; }
 }
