@@ -178,7 +178,8 @@ const struct config_key config_keys[] = {
     INT("checkpoint.keep", checkpoint.keep, "3", 0, 1e6,
         "newest checkpoints kept, beside the best; 0: all"),
     BOOL("checkpoint.resume", checkpoint.resume, "true",
-         "go on from the newest checkpoint of the run folder, if there is one"),
+         "go on from the newest checkpoint of the run folder, if there is one; false: a folder that holds "
+         "any is refused"),
     CHOICE("checkpoint.on_error", checkpoint.on_error, "stop", "stop|continue",
            "when one cannot be written: end the run, or tell and try again with the next"),
 

@@ -46,6 +46,21 @@ static void find(struct finding *f, enum verdict verdict, const char *format, ..
     va_end(arguments);
 }
 
+/* "1.5 GB", "0.8 MB". */
+struct size_text {
+    char text[32];
+};
+
+static struct size_text size_of(double bytes)
+{
+    struct size_text s;
+    if (bytes < 1e9)
+        snprintf(s.text, sizeof s.text, "%.1f MB", 1e-6 * bytes);
+    else
+        snprintf(s.text, sizeof s.text, "%.1f GB", 1e-9 * bytes);
+    return s;
+}
+
 /* ---- this node ---- */
 
 static void check_cores(const struct patient *p, struct finding *f)
@@ -69,11 +84,11 @@ static void check_memory(const struct patient *p, struct finding *f)
     /* Weights, gradients, both moments; rank 0 also a snapshot of all but the gradients. */
     const double need = (double)p->checkpoint_bytes * (4.0 * comm_local_size(p->comm) / 3 + 1);
     if (pages * page < need)
-        find(f, DOUBTFUL, "%.1f GB are free, the ranks of this node need %.1f GB beside activations; "
-             "use fewer ranks a node", 1e-9 * pages * page, 1e-9 * need);
+        find(f, DOUBTFUL, "%s are free, the ranks of this node need %s beside activations; use fewer ranks "
+             "a node", size_of(pages * page).text, size_of(need).text);
     else
-        find(f, GOOD, "%.1f GB free, at least %.1f GB needed beside activations",
-             1e-9 * pages * page, 1e-9 * need);
+        find(f, GOOD, "%s free, at least %s needed beside activations", size_of(pages * page).text,
+             size_of(need).text);
 }
 
 static void check_limits(const struct patient *p, struct finding *f)
@@ -169,13 +184,13 @@ static void check_space(const struct patient *p, struct finding *f)
     const double there = free_bytes(p->config->run.folder), one = (double)p->checkpoint_bytes;
     const double need = one * (double)(p->config->checkpoint.keep + 2);
     if (there < one)
-        find(f, BAD, "%.1f GB are free, one checkpoint takes %.2f GB; delete something",
-             1e-9 * there, 1e-9 * one);
+        find(f, BAD, "%s are free, one checkpoint takes %s; delete something", size_of(there).text,
+             size_of(one).text);
     else if (there < need)
-        find(f, DOUBTFUL, "%.1f GB are free, checkpoint.keep %lld may need %.1f GB; set it lower, or "
-             "delete something", 1e-9 * there, (long long)p->config->checkpoint.keep, 1e-9 * need);
+        find(f, DOUBTFUL, "%s are free, checkpoint.keep %lld may need %s; set it lower, or delete "
+             "something", size_of(there).text, (long long)p->config->checkpoint.keep, size_of(need).text);
     else
-        find(f, GOOD, "%.1f GB free, %.2f GB needed for checkpoints", 1e-9 * there, 1e-9 * need);
+        find(f, GOOD, "%s free, %s needed for checkpoints", size_of(there).text, size_of(need).text);
 }
 
 /* How fast a checkpoint gets to the disk. */
@@ -190,8 +205,10 @@ static void check_disk(const struct patient *p, struct finding *f)
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     const double start_s = clock_now_s();
     bool good = part && fd >= 0;
-    for (int i = 0; i < PARTS && good; i++)
+    for (int i = 0; i < PARTS && good; i++) {
+        errno = ENOSPC;    /* what a write that is short does not say */
         good = write(fd, part, PART) == PART;
+    }
     good = good && !fsync(fd);
     const double rate = (double)PART * (double)PARTS / (clock_now_s() - start_s);
     if (!good)

@@ -107,6 +107,9 @@ MUST_USE struct error *checkpoint_verify(const char *path);
 MUST_USE struct error *checkpoint_find_newest(const char *run_folder, char **path);
 /* Where that of a step is, or would be; for the caller to free. */
 MUST_USE struct error *checkpoint_path_of(const char *run_folder, int64_t step, char **path);
+/* An error where a run has checkpoints, good or damaged: those of a new run would stand among them, and the
+ * newest by its number would be an old one. */
+MUST_USE struct error *checkpoint_expect_none(const char *run_folder);
 /* A run folder or a checkpoint file, as users name either: the file to open. A run gives its best by
  * validation perplexity if `best`, else the newest that verifies. */
 MUST_USE struct error *checkpoint_resolve(const char *run_or_file, bool best, char **path);

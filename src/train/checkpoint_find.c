@@ -124,6 +124,19 @@ struct error *checkpoint_find_newest(const char *run_folder, char **path)
     return NULL;
 }
 
+struct error *checkpoint_expect_none(const char *run_folder)
+{
+    struct steps steps;
+    TRY(list_steps(run_folder, &steps));
+    const long long newest = steps.count > 0 ? (long long)steps.list[0] : 0;
+    free(steps.list);
+    if (steps.count == 0)
+        return NULL;
+    return error_new(ERROR_USAGE, "checkpoint.resume is false, but %s/checkpoints holds %d, the newest of "
+                     "step %lld, and a new run's would mix with them; choose another run.folder, move them "
+                     "away, or leave out checkpoint.resume to go on", run_folder, steps.count, newest);
+}
+
 /* The best by the newest one's record, if it is still there and good. */
 static struct error *find_best(const char *newest, const char *run_folder, char **path)
 {

@@ -31,7 +31,7 @@ static struct error *open_checkpoint(struct job *j)
 {
     char *path = NULL;
     if (!j->config->checkpoint.resume)
-        return NULL;
+        return checkpoint_expect_none(j->config->run.folder);
     TRY(checkpoint_find_newest(j->config->run.folder, &path));
     if (!path)
         return NULL;

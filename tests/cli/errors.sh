@@ -45,6 +45,9 @@ train 2 run --train.steps=6 --checkpoint.every_steps=3 --sampling.every_epochs=0
 before=$(md5sum run/checkpoints/*.h5)
 refuse 1 'another model' --run.folder=run --model.channels=33
 refuse 2 'train.global_batch 12' --run.folder=run --train.global_batch=6
+logged=$(md5sum run/metrics.jsonl)
+refuse 2 'run/checkpoints holds 2, the newest of step 6' --run.folder=run --checkpoint.resume=false
+[ "$logged" = "$(md5sum run/metrics.jsonl)" ] || { echo "a refused run changed the log"; failures=$((failures + 1)); }
 head -n 150 train.txt >other.txt
 refuse 1 'not what the run in run was trained on' --run.folder=run --data.train=other.txt
 { cat vocabulary.txt; echo extra; } >more.vocab

@@ -1,6 +1,8 @@
 # jobs.sh - runs under a real Slurm of two nodes: time limits, signals, cancelling, node failure; a run over
 # many jobs is the uninterrupted run, bit for bit.
 # usage: jobs.sh [long]      long: also Slurm's own time limit, and a node that loses power (2 minutes more)
+#
+# Alone: cd to an empty folder, set GALLEY and GALLEY_SOURCE, and `bash tests/slurm/jobs.sh long`.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 reason=$("$here/cluster.sh" can) || { echo "skipped: $reason"; exit 77; }
@@ -25,22 +27,35 @@ finish() { "$here/cluster.sh" stop "$cluster" || true; }
 "$here/cluster.sh" start "$cluster" 2 2
 trap finish EXIT
 
-# Steps enough for three seconds, on whatever machine this is.
-options=(--train.steps=200 --validation.every_epochs=0 --sampling.every_epochs=0)
-start=$(date +%s%N)
-train 2 whole "${options[@]}"
-steps=$((200 * 3000 / (($(date +%s%N) - start) / 1000000)))
-rm -rf whole
-options=("--train.steps=$steps" --validation.every_epochs=0 --sampling.every_epochs=0
-    --checkpoint.every_steps=1000)
+options=(--validation.every_epochs=0 --sampling.every_epochs=0 --checkpoint.every_steps=1000
+    --checkpoint.every_epochs=0)
+# A run has no end, however fast the machine, until its configuration, which every start of the job reads, is
+# given one: end_at FOLDER STEPS.
+endless=1000000000
+end_at() {
+    sed "s/^train:/&\n    steps: $2/" tiny.yaml >"$1.yaml.new"
+    mv "$1.yaml.new" "$1.yaml"
+}
+saved() { ls "$1/checkpoints" 2>/dev/null | sed -n 's/^step-0*\([0-9]*\)\.h5$/\1/p' | sort -n | tail -n 1; }
+# as_uninterrupted FOLDER: the run's losses and last parameters are those of one without interruptions
+as_uninterrupted() {
+    local steps
+    steps=$(saved "$1")
+    rm -rf whole
+    train 2 whole "${options[@]}" "--train.steps=$steps"
+    same whole "$1" 0
+    ! command -v h5diff >/dev/null || h5diff "$(ls whole/checkpoints/*"$steps.h5")" \
+        "$(ls "$1"/checkpoints/*"$steps.h5")" /weights /weights
+}
 # submit FOLDER [SBATCH-OPTION...] -- [--section.key=value...]: prints the job's number
 submit() {
     local folder=$1 batch=()
     shift
     while [ "$1" != -- ]; do batch+=("$1"); shift; done
     shift
+    end_at "$folder" $endless
     slurm sbatch --parsable --nodes=2 --ntasks-per-node=1 --output="$folder.log" "${batch[@]}" \
-        train.sbatch tiny.yaml "--run.folder=$folder" "${options[@]}" "$@"
+        train.sbatch "$folder.yaml" "--run.folder=$folder" "${options[@]}" "$@"
 }
 state() { slurm scontrol -o show job "$1" | grep -oE 'JobState=[A-Z_]+' | cut -d= -f2; }
 restarts() { slurm scontrol -o show job "$1" | grep -oE 'Restarts=[0-9]+' | cut -d= -f2; }
@@ -52,14 +67,16 @@ wait_steps() {
     done
     fail "$1 made no $2 steps"
 }
-# finish_job JOB FOLDER: to its end; a job queued again waits two minutes, and is told not to. While it is
-# being queued again it looks, for a moment, like one that failed.
+# finish_job JOB FOLDER RESTARTS: once it was queued again so often, the run gets its end, soon, and the job
+# goes on to that. A job queued again waits two minutes, and is told not to. While it is being queued it
+# looks, for a moment, like one that failed.
 pause=1.2
 finish_job() {
     local ended=0
     for _ in $(seq 600); do
         case $(state "$1") in
         PENDING)
+            [ "$(restarts "$1")" != "$3" ] || end_at "$2" $(($(saved "$2") + 50))
             sleep "$pause"    # or slurmd takes the start for that of the job just ended
             slurm scontrol update JobId="$1" StartTime=now 2>/dev/null || true
             ended=0 ;;
@@ -73,14 +90,13 @@ finish_job() {
     fail "job $1 of $2 did not end"
 }
 
-train 2 whole "${options[@]}"
-
 # The run's own time limit, again and again.
-job=$(submit limit -- --run.time_limit=0:02 --run.time_margin_s=0)
-finish_job "$job" limit
+job=$(submit limit -- --run.time_limit=0:03 --run.time_margin_s=0)
+finish_job "$job" limit 3
 [ "$(restarts "$job")" -ge 3 ] || fail "the time limit was hit $(restarts "$job") times, expected 3"
-same whole limit 0
-echo "time limit: $(restarts "$job") restarts, losses as uninterrupted, bit for bit"
+[ "$(grep -c 'asked to stop by the time limit' limit.log)" -ge 3 ] || fail "no word of the time limit"
+as_uninterrupted limit
+echo "time limit: $(restarts "$job") restarts, $(saved limit) steps, as uninterrupted, bit for bit"
 
 # Slurm's signal before its time limit, to both launchers.
 for launcher in mpirun srun; do
@@ -89,10 +105,10 @@ for launcher in mpirun srun; do
     job=$(GALLEY_LAUNCHER=$launcher submit signal --export=ALL --)
     wait_steps signal 20
     slurm scancel --batch --signal=USR1 "$job"
-    finish_job "$job" signal
+    finish_job "$job" signal 1
     [ "$(restarts "$job")" = 1 ] || fail "$launcher: $(restarts "$job") restarts, expected 1"
     grep -q 'asked to stop by SIGUSR1' signal.log || fail "$launcher: no word of the signal"
-    same whole signal 0
+    as_uninterrupted signal
     echo "USR1, $launcher: saved, queued again, bit for bit"
 done
 
@@ -111,7 +127,6 @@ echo "scancel: saved, not queued again"
 [ "${1:-}" = long ] || exit 0
 
 # Slurm's own limit, in its smallest unit, and a node that loses power.
-options[0]=--train.steps=$((steps * 40))
 job=$(submit node --time=1 --signal=B:USR1@20 --)
 wait_steps node 20
 for _ in $(seq 900); do
