@@ -9,7 +9,7 @@ reason=$("$here/cluster.sh" can) || { echo "skipped: $reason"; exit 77; }
 . "$GALLEY_SOURCE/tests/ranks/common.sh"
 cluster=$PWD/cluster
 [ ! -e "$cluster" ] || "$here/cluster.sh" stop "$cluster" || true
-rm -rf cluster whole limit signal srun cancel node ./*.log
+rm -rf cluster whole limit signal cancel node tune swept-* tokens ./*.log
 make_text
 cp "$GALLEY_SOURCE"/slurm/* .
 
@@ -18,9 +18,12 @@ export OMPI_MCA_odls_base_sigkill_timeout=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 slurm() { "$here/cluster.sh" exec "$cluster" "$@"; }
 fail() {
-    echo "FAILED: $1"
-    tail -n 60 ./*.log
+    for log in ./*.log; do
+        echo "--- $log"
+        grep -v '^step ' "$log" | tail -n 40
+    done
     slurm squeue -a || true
+    echo "FAILED: $1"
     exit 1
 }
 finish() { "$here/cluster.sh" stop "$cluster" || true; }
@@ -111,6 +114,29 @@ for launcher in mpirun srun; do
     as_uninterrupted signal
     echo "USR1, $launcher: saved, queued again, bit for bit"
 done
+
+# The other scripts: a run that starts from another, a sweep of two, token shards.
+# batch FOLDER-OF-LOG SCRIPT ARGUMENT...: to its end, which must be a good one; SBATCH: more options
+batch() {
+    local log=$1
+    shift
+    # shellcheck disable=SC2086
+    slurm sbatch --wait --nodes=1 --ntasks-per-node=2 ${SBATCH:-} --output="$log.log" "$@" >/dev/null ||
+        fail "$*: exit code $?"
+}
+sed '/^model:/,/^data:/{/^data:/!d}' tiny.yaml >tune.yaml
+batch tune finetune.sbatch limit tune.yaml --run.folder=tune "${options[@]}" --train.steps=5
+grep -q 'starting from  limit' tune.log && [ "$(saved tune)" = 5 ] || fail "it was not trained further"
+printf -- '--optimizer.learning_rate=0.001\n--optimizer.learning_rate=0.002 --run.seed=2\n' >sweep.txt
+SBATCH=--array=1-2%1 SWEEP_FOLDER=swept batch sweep sweep.sbatch sweep.txt tiny.yaml "${options[@]}" \
+    --train.steps=5
+for i in 1 2; do
+    grep -q "learning_rate: 0.00$i" "swept-$i/config.yaml" && [ "$(saved "swept-$i")" = 5 ] ||
+        fail "line $i of the sweep was not trained"
+done
+batch tokens tokenize.sbatch --output tokens --vocabulary vocabulary.txt --lowercase train.txt
+"$GALLEY" inspect tokens/train-00000.h5 --verify >/dev/null || fail "no token shards"
+echo "finetune, sweep, tokenize: done"
 
 # Cancelled: saved, and it stays away.
 job=$(submit cancel --)
