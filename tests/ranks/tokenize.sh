@@ -87,9 +87,11 @@ if tokenize 2 noise noise.txt train.txt; then fail "noise was tokenized"; fi
 grep -q 'noise.txt, line' noise.log || fail "$(cat noise.log)"
 [ -z "$(ls noise | grep h5 || true)" ] || fail "a shard of noise"
 
-# Training on the shards: 1, 2 and 3 ranks, and resumed on another number, alike.
+# Training on the shards: 1, 2 and 3 ranks, and resumed on another number, alike. A model without ReLU: where
+# an argument of one is within rounding of 0, sums in another order may put it on the other side, and the
+# gradient jumps by far more than rounding (seen by step 8 in one build, by step 84 in another).
 shards=("--data.train=one/train-*.h5" "--data.validation=one/validation-*.h5" --train.steps=20
-    --validation.every_steps=10)
+    --validation.every_steps=10 --model.family=gpt2)
 for n in run1:1 run2:2 run3:3; do
     train "${n#*:}" "${n%:*}" "${shards[@]}"
 done
