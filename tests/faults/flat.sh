@@ -1,11 +1,11 @@
 # flat.sh - a long run, for all its checkpoints, validations and samples, needs no more memory, file
 # descriptors, threads and time a step at its end than near its beginning.
-# usage: flat.sh [MINUTES [CHECKPOINT-SECONDS [RANKS]]]     default 0.5 1 2; the whole proof: flat.sh 60 10
+# usage: flat.sh [MINUTES [CHECKPOINT-SECONDS [RANKS]]]     default 0.4 1 2; the whole proof: flat.sh 60 10
 #
 # Alone: cd to an empty folder, set GALLEY and GALLEY_SOURCE, and `bash tests/faults/flat.sh 60 10`.
 set -eu
 . "$GALLEY_SOURCE/tests/ranks/common.sh"
-minutes=${1:-0.5} every_s=${2:-1} ranks=${3:-2}
+minutes=${1:-0.4} every_s=${2:-1} ranks=${3:-2}
 rm -rf speed flat ./*.log watched
 make_text
 fail() { echo "FAILED: $1"; grep -v '^step ' flat.log | tail -n 30; exit 1; }
