@@ -89,8 +89,8 @@ static struct error *parse(struct request *r, int argc, char **argv)
     return NULL;
 }
 
-/* What the command line left open is as in the checkpoint's run; for a model without one, whole lines
- * of any length, as far as the model has positions. */
+/* What the command line left open is as in the checkpoint's run; for a preset, whole lines of any length
+ * as its preprocessor makes samples of them, or as far as the model has positions. */
 static struct error *complete(struct request *r, const struct inference *i)
 {
     struct config *config;
@@ -103,8 +103,11 @@ static struct error *complete(struct request *r, const struct inference *i)
         TRY(config_parse(&config, checkpoint_config(file), checkpoint_path(file), NULL, 0));
     } else {
         TRY(config_load(&config, NULL, NULL, 0));
+        const struct preset_preprocessor *p = preset_preprocessor(model_source_preset(i->source));
         config->data.min_bytes = 1;
-        config->data.sequence_length = positions;
+        config->data.sequence_length = p->sequence_length ? p->sequence_length : positions;
+        config->data.start_token = p->add_start_token;
+        config->data.end_token = p->add_end_token;
     }
     if (r->min_bytes < 0)
         r->min_bytes = config_min_bytes(config);
@@ -204,7 +207,7 @@ const struct verb verb_evaluate = {
         "  --field NAME          of .jsonl and .json: the field with the text; default: as in\n"
         "                        training\n"
         "  --min-bytes N         shorter lines are left out; default: as in training\n"
-        "  --sequence-length N   tokens of a sample; default: as in training\n"
+        "  --sequence-length N   tokens of a sample; default: as in training or the preset's preprocessor\n"
         "  --batch N             samples at a time on a rank; default 16\n"
         "  --best                of a run: the checkpoint of the lowest validation perplexity\n"
         "  --tokenizer PATH      a vocabulary or folder to use instead of the model's own\n"

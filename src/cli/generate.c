@@ -20,7 +20,7 @@ struct request {
     struct sampler sampler;
     const char *device, *stop;
     enum dtype precision;
-    int max_length;               /* 0: as many as the model has positions */
+    int max_length;               /* 0: see default_length */
     int count;                    /* texts of each prompt */
     int batch, threads;
     bool strip_prompt, all_beams, stream, json;
@@ -319,10 +319,18 @@ static struct error *stream_one(const struct job *j, int64_t text)
     return e ? e : failed;
 }
 
+/* As in KerasHub: the preset's sequence length, where it has one. */
+static int default_length(const struct inference *i)
+{
+    const struct preset *preset = model_source_preset(i->source);
+    const int length = preset ? preset_preprocessor(preset)->sequence_length : 0;
+    return length ? length : model_spec(i->model)->positions;
+}
+
 static struct error *generate(struct request *r, const struct inference *i)
 {
     const int positions = model_spec(i->model)->positions;
-    struct job j = {.r = r, .i = i, .length = r->max_length > 0 ? r->max_length : positions};
+    struct job j = {.r = r, .i = i, .length = r->max_length > 0 ? r->max_length : default_length(i)};
     if (j.length > positions)
         return error_new(ERROR_USAGE, "--max-length is %d; the model of %s has %d positions",
                          j.length, model_source_path(i->source), positions);
@@ -378,7 +386,8 @@ const struct verb verb_generate = {
         "  --prompts FILE      a prompt a line, \"-\": standard input; a line that begins with { is\n"
         "                      JSON, {\"prompt\": TEXT} or {\"token_ids\": [...], \"padding_mask\": [...]}\n"
         "  --token-ids IDS     a prompt as ids, 464,2068; needs no tokenizer, and prints ids\n"
-        "  --max-length N      tokens in all, prompt included; default: the model's positions\n"
+        "  --max-length N      tokens in all, prompt included; default: the sequence length of a preset's\n"
+        "                      preprocessor, else the model's positions\n"
         "  --stop IDS          a text ends before these ids; auto (default): the end token or [PAD];\n"
         "                      none: at --max-length\n"
         "  --strip-prompt      print only what follows the prompt\n"

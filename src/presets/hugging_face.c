@@ -114,5 +114,6 @@ struct error *hugging_face_read(struct preset *preset)
     free(path);
     TRY(e);
     TRY(read_weights(preset));
-    return preset_read_tokenizer(preset, "vocab.json");
+    return preset_read_tokenizer(preset, preset_has(preset->path, "vocab.json") ? "vocab.json"
+                                                                                : "tokenizer.json");
 }

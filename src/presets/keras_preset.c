@@ -59,6 +59,45 @@ static struct error *read_weights(struct preset *p)
     return e;
 }
 
+static struct error *read_bool(const cJSON *config, const char *key, const char *path, bool *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(config, key);
+    if (item && !cJSON_IsBool(item))
+        return error_new(ERROR_INPUT, "%s: \"%s\" must be true or false", path, key);
+    if (item)
+        *out = cJSON_IsTrue(item);
+    return NULL;
+}
+
+static struct error *read_preprocessor(struct preset *p, const cJSON *json, const char *path)
+{
+    const cJSON *config, *length;
+    TRY(json_get_object(json, "config", path, &config));
+    TRY(read_bool(config, "add_start_token", path, &p->preprocessor.add_start_token));
+    TRY(read_bool(config, "add_end_token", path, &p->preprocessor.add_end_token));
+    length = cJSON_GetObjectItemCaseSensitive(config, "sequence_length");
+    if (!length || cJSON_IsNull(length))
+        return NULL;
+    return preset_get_size(config, "sequence_length", path, p->spec.positions,
+                           &p->preprocessor.sequence_length);
+}
+
+static struct error *read_preprocessor_file(struct preset *p)
+{
+    static const char name[] = "preprocessor.json";
+    char *path;
+    cJSON *json = NULL;
+    if (!preset_has(p->path, name))
+        return NULL;
+    TRY(preset_path(&path, p->path, name));
+    struct error *e = json_open(&json, path, PRESET_MOST_JSON);
+    if (!e)
+        e = read_preprocessor(p, json, path);
+    cJSON_Delete(json);
+    free(path);
+    return e;
+}
+
 struct error *keras_preset_read(struct preset *preset)
 {
     char *path;
@@ -70,6 +109,7 @@ struct error *keras_preset_read(struct preset *preset)
     cJSON_Delete(config);
     free(path);
     TRY(e);
+    TRY(read_preprocessor_file(preset));
     TRY(read_weights(preset));
     return preset_read_tokenizer(preset, "assets/tokenizer/vocabulary.json");
 }

@@ -138,6 +138,7 @@ struct error *preset_open(struct preset **out, const char *path)
         free(p);
         return error_new(ERROR_MEMORY, "no memory to open %s", path);
     }
+    p->preprocessor = (struct preset_preprocessor){.add_start_token = true, .add_end_token = true};
     p->kind = preset_recognize(path);
     p->layout = p->kind == PRESET_HUGGING_FACE ? LAYOUT_HUGGING_FACE : LAYOUT_KERAS;
     struct error *e = read_kind(p);
@@ -167,6 +168,11 @@ enum preset_kind preset_kind(const struct preset *preset)
 const struct model_spec *preset_spec(const struct preset *preset)
 {
     return &preset->spec;
+}
+
+const struct preset_preprocessor *preset_preprocessor(const struct preset *preset)
+{
+    return &preset->preprocessor;
 }
 
 const struct tokenizer *preset_tokenizer(const struct preset *preset)

@@ -2,9 +2,10 @@
  * preset.h - models as others keep them: KerasHub presets, Hugging Face folders, Keras weights.
  *
  *   Keras preset    a folder: config.json of a GPT2Backbone, assets/tokenizer/{vocabulary.json,
- *                   merges.txt}, model.weights.h5, or model.weights.json and shards
- *   Hugging Face    a folder: config.json with model_type gpt2, vocab.json, merges.txt,
- *                   model.safetensors, or model.safetensors.index.json and shards
+ *                   merges.txt}, model.weights.h5, or model.weights.json and shards; perhaps
+ *                   preprocessor.json
+ *   Hugging Face    a folder: config.json with model_type gpt2, vocab.json and merges.txt or else
+ *                   tokenizer.json, model.safetensors, or model.safetensors.index.json and shards
  *   Keras weights   a file of save_weights(): of a GPT2CausalLM, a GPT2Backbone or the mini-GPT;
  *                   sizes are read off the shapes, and there is no tokenizer
  *
@@ -17,6 +18,8 @@
 #include "formats/elements.h"
 #include "model/parameters.h"
 #include "text/tokenizer.h"
+
+#include <stdbool.h>
 
 enum preset_kind { PRESET_NONE, PRESET_KERAS, PRESET_HUGGING_FACE, PRESET_KERAS_WEIGHTS };
 
@@ -33,6 +36,12 @@ void preset_close(struct preset *preset);
 
 enum preset_kind preset_kind(const struct preset *preset);
 const struct model_spec *preset_spec(const struct preset *preset);
+/* How a KerasHub preset prepares texts (preprocessor.json); sequence_length 0: it does not say. */
+struct preset_preprocessor {
+    int sequence_length;                 /* at most the model's positions */
+    bool add_start_token, add_end_token;
+};
+const struct preset_preprocessor *preset_preprocessor(const struct preset *preset);
 /* NULL where there is none; valid as long as the preset. */
 const struct tokenizer *preset_tokenizer(const struct preset *preset);
 /* The weights into a flat host buffer (flat_count of `parameters`, made from the preset's spec). */

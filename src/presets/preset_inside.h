@@ -15,6 +15,7 @@ struct preset {
     char *path;
     struct model_spec spec;
     struct catalog catalog;
+    struct preset_preprocessor preprocessor;
     struct tokenizer *tokenizer;
 };
 

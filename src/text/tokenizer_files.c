@@ -1,6 +1,8 @@
 /* tokenizer_files.c - finds and reads vocabularies and merges. */
 #include "text/tokenizer_files.h"
 
+#include "text/tokenizer_json.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +74,7 @@ static bool find_vocabulary(const char *folder, char path[PATH_MAX])
 {
     static const char *const names[] = {
         "vocab.json", "vocabulary.json", "assets/tokenizer/vocabulary.json",
-        "assets/tokenizer/vocab.json",
+        "assets/tokenizer/vocab.json", "tokenizer.json",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (snprintf(path, PATH_MAX, "%s/%s", folder, names[i]) < PATH_MAX && !access(path, F_OK))
@@ -86,19 +88,36 @@ bool tokenizer_files_in(const char *folder)
     return is_folder(folder) && find_vocabulary(folder, path);
 }
 
+static bool ends_in(const char *text, const char *ending)
+{
+    const size_t length = strlen(text), n = strlen(ending);
+    return length >= n && !strcmp(text + length - n, ending);
+}
+
 /* "x-vocab.json" has "x-merges.txt" beside it. */
 static struct error *find_merges(const char *vocabulary, char path[PATH_MAX])
 {
     static const char *const endings[] = {"vocab.json", "vocabulary.json"};
     const size_t length = strlen(vocabulary);
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        const size_t n = strlen(endings[i]);
-        if (length >= n && !strcmp(vocabulary + length - n, endings[i]) &&
-            snprintf(path, PATH_MAX, "%.*smerges.txt", (int)(length - n), vocabulary) < PATH_MAX)
+        const int prefix = (int)(length - strlen(endings[i]));
+        if (ends_in(vocabulary, endings[i]) &&
+            snprintf(path, PATH_MAX, "%.*smerges.txt", prefix, vocabulary) < PATH_MAX)
             return NULL;
     }
     return error_new(ERROR_INPUT, "%s does not end in vocab.json, so its merges have to be named as "
                      "well (tokenizer.merges)", vocabulary);
+}
+
+/* Both texts of one file. */
+static struct error *read_tokenizer_json(struct tokenizer_definition *d, const char *path)
+{
+    char *text;
+    size_t bytes;
+    TRY(read_text(path, &text, &bytes));
+    struct error *e = tokenizer_json_read(d, text, bytes, path);
+    free(text);
+    return e;
 }
 
 static struct error *read_bpe(struct tokenizer_definition *d, const char *vocabulary,
@@ -108,10 +127,12 @@ static struct error *read_bpe(struct tokenizer_definition *d, const char *vocabu
     char *text = NULL, *merges_text = NULL;
     if (is_folder(vocabulary)) {
         if (!find_vocabulary(vocabulary, vocabulary_path))
-            return error_new(ERROR_INPUT, "%s holds neither vocab.json nor vocabulary.json",
-                             vocabulary);
+            return error_new(ERROR_INPUT, "%s holds neither vocab.json nor vocabulary.json nor "
+                             "tokenizer.json", vocabulary);
         vocabulary = vocabulary_path;
     }
+    if (ends_in(vocabulary, "tokenizer.json") && (!merges || !*merges))
+        return read_tokenizer_json(d, vocabulary);
     if (!merges || !*merges) {
         TRY(find_merges(vocabulary, merges_path));
         merges = merges_path;

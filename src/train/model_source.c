@@ -1,7 +1,6 @@
 /* model_source.c - opening checkpoints and presets alike. */
 #include "train/model_source.h"
 
-#include "presets/preset.h"
 #include "text/tokenizer_files.h"
 
 #include <stdlib.h>
@@ -96,6 +95,11 @@ const struct tokenizer *model_source_tokenizer(const struct model_source *source
     if (source->tokenizer)
         return source->tokenizer;
     return source->preset ? preset_tokenizer(source->preset) : NULL;
+}
+
+const struct preset *model_source_preset(const struct model_source *source)
+{
+    return source->preset;
 }
 
 const struct checkpoint_file *model_source_checkpoint(const struct model_source *source)

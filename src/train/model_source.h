@@ -11,6 +11,7 @@
 #ifndef GALLEY_TRAIN_MODEL_SOURCE_H
 #define GALLEY_TRAIN_MODEL_SOURCE_H
 
+#include "presets/preset.h"
 #include "train/checkpoint.h"
 
 #include <stdbool.h>
@@ -36,6 +37,8 @@ const char *model_source_kind(const struct model_source *source);
 const struct model_spec *model_source_spec(const struct model_source *source);
 /* NULL where there is none: Keras weights, presets without its files. */
 const struct tokenizer *model_source_tokenizer(const struct model_source *source);
+/* NULL unless it is a preset. */
+const struct preset *model_source_preset(const struct model_source *source);
 /* NULL unless it is a checkpoint. */
 const struct checkpoint_file *model_source_checkpoint(const struct model_source *source);
 /* Optimizer steps of the run that wrote it; 0 where nobody says. */

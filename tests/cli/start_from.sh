@@ -62,6 +62,20 @@ refused "opening run.start_from" --run.start_from=nothing
 train --run.folder=again --model.channels=32 --model.dropout=0
 grep -q "dropout: 0$" again/config.yaml || { echo "dropout was not overridden"; exit 1; }
 
+# Texts are as long as the preset's preprocessor says, or as the model has positions.
+ids() { "$GALLEY" generate preset --token-ids 1,2,3 --stop none --sampler greedy --threads 1 | wc -w; }
+samples() { "$GALLEY" evaluate preset texts.txt --threads 1 --json | sed -E 's/.*"tokens": ([0-9]*).*/\1/'; }
+[ "$(ids)" = 24 ] || { echo "the preset's texts have 24 tokens, not $(ids)"; exit 1; }
+whole=$(samples)
+sed -i 's/"sequence_length": 24/"sequence_length": null/; s/"add_end_token": true/"add_end_token": false/' \
+    preset/preprocessor.json
+[ "$(ids)" = 32 ] || { echo "the model has 32 positions, not $(ids)"; exit 1; }
+[ "$(samples)" = $((whole - 4)) ] || { echo "end tokens: $(samples) tokens after $whole"; exit 1; }
+sed -i 's/"sequence_length": null/"sequence_length": 33/' preset/preprocessor.json
+if "$GALLEY" generate preset --prompt a >log 2>&1; then echo "33 of 32 positions were taken"; exit 1; fi
+grep -q '^galley: .*preprocessor.json: "sequence_length" is 33' log || { cat log; exit 1; }
+cp "$fixtures/preset/preprocessor.json" preset
+
 # A vocabulary can be named for weights that have none.
 train --run.folder=words --run.start_from="$fixtures/causal_lm.weights.h5" --model.heads=4 \
     --tokenizer.kind=bpe --tokenizer.vocabulary=preset --train.steps=1

@@ -137,6 +137,7 @@ static void test_damaged_keras_presets(void **state)
     (void)state;
     char *path = write_preset("keras", PRESET_KERAS, 0);
     hurt(path, "config.json", 0, true);
+    hurt(path, "preprocessor.json", 0, true);
     hurt(path, "assets/tokenizer/vocabulary.json", 0, true);
     hurt(path, "assets/tokenizer/merges.txt", 0, true);
     hurt(path, "model.weights.h5", 0, false);
@@ -160,6 +161,21 @@ static void test_damaged_hugging_face_models(void **state)
     hurt(path, "model.safetensors", 0, false);
     free(whole.data);
     free(file);
+    /* The same tokenizer in one file. */
+    char *vocabulary = path_in(path, "vocab.json"), *merges = path_in(path, "merges.txt"), *json;
+    const struct bytes entries = file_read(vocabulary);
+    const int n = asprintf(&json, "{\"added_tokens\": [{\"id\": 256, \"content\": \"<|endoftext|>\"}], "
+                           "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", "
+                           "\"vocab\": %.*s, \"merges\": [[\"t\", \"h\"]]}}", (int)entries.count,
+                           entries.data);
+    assert_true(n > 0);
+    free(file_write(path, "tokenizer.json", json, (size_t)n));
+    assert_false(remove(vocabulary) || remove(merges));
+    hurt(path, "tokenizer.json", 0, true);
+    free(vocabulary);
+    free(merges);
+    free(json);
+    free(entries.data);
     free(path);
     path = write_preset("hf-sharded", PRESET_HUGGING_FACE, 4000);
     hurt(path, "model.safetensors.index.json", 0, true);

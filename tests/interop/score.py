@@ -85,10 +85,7 @@ with torch.no_grad():
         parameter.mul_(3).add_(0.02 * torch.randn_like(parameter))
 os.makedirs(at("model"))
 model.save_pretrained(at("model"))
-vocab, merges = tokenizer.get_vocab(), json.loads(tokenizer._tokenizer.to_str())["model"]["merges"]
-json.dump(vocab, open(at("model/vocab.json"), "w"))
-with open(at("model/merges.txt"), "w") as f:
-    f.writelines((m if isinstance(m, str) else " ".join(m)) + "\n" for m in merges)
+tokenizer.save_pretrained(at("model"))    # tokenizer.json alone
 model = model.double()
 
 
