@@ -119,5 +119,7 @@ const struct verb verb_train = {
         "                      tokens and fingerprint of the data, and whether it fits; writes\n"
         "                      nothing, and allocates nothing of it\n"
         "  --ranks N           the dry run is for N ranks; default: those that were started\n"
-        "  --per-node N        so many of them on a node; default: all\n",
+        "  --per-node N        so many of them on a node; default: all\n\n"
+        "Exit codes: 0 done; 1 failed; 2 the command or configuration is wrong; 75 asked to stop (USR1,\n"
+        "TERM, Ctrl-C) or out of time, and saved: the same command goes on. galley help died tells more.\n",
 };
