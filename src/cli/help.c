@@ -25,7 +25,7 @@ const struct help_page help_pages[] = {
     {"resume", "how a run goes on, and what may change",
      "To go on with a run\n\n"
      "The same command goes on from the newest good checkpoint of run.folder. The number of ranks may change\n"
-     "(losses then agree to rounding), and so may all that does not decide which samples are in which step:\n"
+     "(losses then agree to rounding; with train.reproducible, on CPUs, to the last bit), and so may all that does not decide which samples are in which step:\n"
      "learning rate, schedule, how often to validate, sample and save, train.on_nan, device. What may not\n"
      "change is told, with both values: run.seed, train.global_batch, data.sequence_length, the tokenizer,\n"
      "the data itself (run.allow_changed_data lets that pass).\n\n"
