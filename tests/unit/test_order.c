@@ -10,9 +10,11 @@
 #include <stdbool.h>
 
 /* The whole order of an epoch, for the caller to free. */
-static int64_t *whole_order(int64_t samples, uint64_t seed, int64_t epoch)
+static int64_t *order_of_blocks(int64_t samples, int64_t block, uint64_t seed, int64_t epoch)
 {
-    const struct order order = {.seed = seed, .samples = samples, .shuffle = true};
+    const struct order order = {
+        .seed = seed, .samples = samples, .block = block, .shuffle = true,
+    };
     int64_t *const at = malloc((size_t)samples * sizeof *at);
     assert_non_null(at);
     for (int64_t p = 0; p < samples; p++)
@@ -20,9 +22,14 @@ static int64_t *whole_order(int64_t samples, uint64_t seed, int64_t epoch)
     return at;
 }
 
-static void assert_bijection(int64_t samples, uint64_t seed, int64_t epoch)
+static int64_t *whole_order(int64_t samples, uint64_t seed, int64_t epoch)
 {
-    int64_t *const at = whole_order(samples, seed, epoch);
+    return order_of_blocks(samples, 1, seed, epoch);
+}
+
+static void assert_bijection(int64_t samples, int64_t block, uint64_t seed, int64_t epoch)
+{
+    int64_t *const at = order_of_blocks(samples, block, seed, epoch);
     bool *const seen = calloc((size_t)samples, sizeof *seen);
     assert_non_null(seen);
     for (int64_t p = 0; p < samples; p++) {
@@ -41,11 +48,11 @@ static void test_every_epoch_has_every_sample_once(void **state)
     (void)state;
     for (int64_t samples = 1; samples <= 600; samples++)
         for (int64_t epoch = 0; epoch < 4; epoch++)
-            assert_bijection(samples, 42, epoch);
+            assert_bijection(samples, 1 + samples % 3 * 40, 42, epoch);    /* fewer than a block too */
     static const int64_t others[] = {997, 1000, 1023, 1024, 1025, 4093, 7919, 65535, 65536, 65537,
                                      97736, 131071};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        assert_bijection(others[i], UINT64_MAX - i, 1000000007);
+        assert_bijection(others[i], 1 + (int64_t)i, UINT64_MAX - i, 1000000007);
 }
 
 static void test_without_shuffle_position_is_sample(void **state)
