@@ -155,9 +155,11 @@ static double uniform(uint64_t key, uint64_t i)
     return (double)(mix(key + mix(i)) >> 11) * 0x1p-53;
 }
 
+/* Every value is a function of its place, so threads change nothing; alone it takes 4 s for GPT-2 124M. */
 static void initialize(const struct parameter *t, uint64_t key, float *w)
 {
     const double scale = (double)t->init_scale;
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < t->count; i++) {
         const uint64_t n = (uint64_t)i;
         switch (t->init) {
