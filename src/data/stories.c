@@ -34,8 +34,10 @@ static const struct person heroes[] = {
     {"Emma", true}, {"Peter", false}, {"Mary", true}, {"Simon", false},
 };
 
-static const char *const traits[] = {"shy", "brave", "curious", "lonely", "stubborn", "cheerful",
-                                     "patient", "clumsy", "honest", "dreamy", "careful", "restless"};
+static const char *const traits[] = {
+    "a shy", "a brave", "a curious", "a lonely", "a stubborn", "a cheerful", "a patient", "a clumsy",
+    "an honest", "a dreamy", "a careful", "a restless",
+};
 static const char *const homes[] = {
     "in a small house by the sea", "at the edge of a dark forest", "on a farm behind the hills",
     "above the bakery in the old town", "in a lighthouse on a rock", "beside a slow green river",
@@ -231,7 +233,7 @@ static const char *his(const struct plot *p)
 static void tell_beginning(struct teller *t, struct plot *p)
 {
     p->hero = &heroes[choose(t, COUNT(heroes), NULL)];
-    tell(t, "%s was a ", p->hero->name);
+    tell(t, "%s was ", p->hero->name);
     p->trait = choose(t, COUNT(traits), NULL);
     tell(t, "%s %s who lived ", traits[p->trait], p->hero->girl ? "girl" : "boy");
     tell(t, "%s", homes[choose(t, COUNT(homes), NULL)]);
