@@ -1,5 +1,6 @@
 /* config_value.c - single values: text to typed fields, with errors that say what would be right. */
 #include "base/config_table.h"
+#include "base/distance.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -177,28 +178,6 @@ const struct config_key *config_find(const struct config_key *keys, int count, c
     return NULL;
 }
 
-/* Levenshtein's distance between two short names. */
-static int distance(const char *a, const char *b)
-{
-    enum { LONGEST = 64 };
-    int row[LONGEST + 1];
-    const int n = (int)strnlen(b, LONGEST);
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            const int above = row[j];
-            const int change = diagonal + (a[i - 1] != b[j - 1]);
-            const int shorter = (above < row[j - 1] ? above : row[j - 1]) + 1;
-            row[j] = change < shorter ? change : shorter;
-            diagonal = above;
-        }
-    }
-    return row[n];
-}
-
 /* What follows the section; the name itself where there is none. */
 static const char *last_part(const char *name)
 {
@@ -213,8 +192,8 @@ struct error *config_unknown(const struct config_key *keys, int count, const cha
     int least = 1 << 30;
     for (int i = 0; i < count; i++) {
         /* The right key in the wrong section is nearer than another key of that section. */
-        const int whole = 2 * distance(name, keys[i].name);
-        const int key_only = 2 * distance(last_part(name), last_part(keys[i].name)) + 3;
+        const int whole = 2 * name_distance(name, keys[i].name);
+        const int key_only = 2 * name_distance(last_part(name), last_part(keys[i].name)) + 3;
         const int d = whole < key_only ? whole : key_only;
         if (d < least) {
             least = d;

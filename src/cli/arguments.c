@@ -3,7 +3,6 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,19 +80,4 @@ struct error *cli_parse_double(double *out, const char *option, const char *text
                          text, low, high);
     *out = value;
     return NULL;
-}
-
-struct error *cli_parse_precision(enum dtype *out, const char *text)
-{
-    if (strcmp(text, "fp32") && strcmp(text, "bf16"))
-        return error_new(ERROR_USAGE, "--precision is \"%s\"; it must be fp32 or bf16", text);
-    *out = strcmp(text, "bf16") ? DTYPE_F32 : DTYPE_BF16;
-    return NULL;
-}
-
-struct error *cli_bad_option(const char *verb, int argc, char **argv)
-{
-    const char *what = optind > 0 && optind <= argc ? argv[optind - 1] : "";
-    return error_new(ERROR_USAGE, "galley %s cannot take \"%s\" here; galley %s --help lists its "
-                     "options", verb, what, verb);
 }

@@ -1,12 +1,12 @@
 /* convert.c - the verb `galley convert`: weights from and to KerasHub and Hugging Face. */
 #include "base/log.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "formats/output.h"
 #include "presets/preset.h"
 #include "train/fresh_run.h"
 #include "train/model_source.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,26 +31,12 @@ static const struct target {
     {"galley", PRESET_NONE, true},
 };
 
-enum flag {
-    FLAG_TO, FLAG_DTYPE, FLAG_TOKENIZER, FLAG_LOWERCASE, FLAG_SHARD, FLAG_BEST, FLAG_OVERWRITE
-};
-
-static const struct option flags[] = {
-    {"to", required_argument, NULL, FLAG_TO},
-    {"dtype", required_argument, NULL, FLAG_DTYPE},
-    {"tokenizer", required_argument, NULL, FLAG_TOKENIZER},
-    {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
-    {"shard-megabytes", required_argument, NULL, FLAG_SHARD},
-    {"best", no_argument, NULL, FLAG_BEST},
-    {"overwrite", no_argument, NULL, FLAG_OVERWRITE},
-    {NULL, 0, NULL, 0},
-};
-
-static struct error *find_target(const struct target **out, const char *name)
+static struct error *read_target(void *request, const char *name)
 {
+    struct request *const r = request;
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         if (!strcmp(targets[i].name, name)) {
-            *out = &targets[i];
+            r->target = &targets[i];
             return NULL;
         }
     }
@@ -58,45 +44,33 @@ static struct error *find_target(const struct target **out, const char *name)
                      "galley", name);
 }
 
-static struct error *read_flag(struct request *r, int flag)
+static struct error *read_type(void *request, const char *name)
 {
-    switch ((enum flag)flag) {
-    case FLAG_TO:
-        return find_target(&r->target, optarg);
-    case FLAG_DTYPE:
-        r->type_given = true;
-        return element_parse(&r->type, optarg);
-    case FLAG_TOKENIZER:
-        r->source.tokenizer = optarg;
-        return NULL;
-    case FLAG_LOWERCASE:
-        r->source.lowercase = true;
-        return NULL;
-    case FLAG_SHARD:
-        return cli_parse_double(&r->shard_megabytes, "--shard-megabytes", optarg, 1e-3, 1e9);
-    case FLAG_BEST:
-        r->source.best = true;
-        return NULL;
-    case FLAG_OVERWRITE:
-        r->overwrite = true;
-        return NULL;
-    }
-    BUG("option %d is unknown", flag);
+    struct request *const r = request;
+    r->type_given = true;
+    return element_parse(&r->type, name);
 }
+
+static const struct cli_option flags[] = {
+    CLI_READ("to", read_target),
+    CLI_READ("dtype", read_type),
+    CLI_TEXT("tokenizer", struct request, source.tokenizer),
+    CLI_FLAG("lowercase", struct request, source.lowercase),
+    CLI_DOUBLE("shard-megabytes", struct request, shard_megabytes, 1e-3, 1e9),
+    CLI_FLAG("best", struct request, source.best),
+    CLI_FLAG("overwrite", struct request, overwrite),
+    {.name = NULL},
+};
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
+    struct cli_arguments rest;
     *r = (struct request){.type = ELEMENT_F32};
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag == '?' || flag == ':')
-            return cli_bad_option("convert", argc, argv);
-        TRY(read_flag(r, flag));
-    }
-    if (argc - optind != 2 || !r->target)
+    TRY(cli_read_options(&rest, "convert", flags, r, argc, argv));
+    if (rest.count != 2 || !r->target)
         return error_new(ERROR_USAGE, "galley convert takes INPUT, OUTPUT and --to KIND");
-    r->source.path = argv[optind];
-    r->output = argv[optind + 1];
+    r->source.path = rest.list[0];
+    r->output = rest.list[1];
     if (r->target->kind == PRESET_NONE && (r->type_given || r->shard_megabytes > 0))
         return error_new(ERROR_USAGE, "Galley's checkpoints are one file of fp32: --dtype and "
                          "--shard-megabytes mean nothing to --to galley");

@@ -1,11 +1,11 @@
 /* corpus.c - the verb `galley corpus`: stories whose entropy is known. */
 #include "base/log.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "data/stories.h"
 #include "text/tokenizer_files.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,52 +25,31 @@ struct totals {
     double counted_nats;
 };
 
-enum flag { FLAG_SENTENCES, FLAG_SEED, FLAG_OUTPUT, FLAG_ENTROPY, FLAG_VOCABULARY, FLAG_LENGTH };
-
-static const struct option flags[] = {
-    {"sentences", required_argument, NULL, FLAG_SENTENCES},
-    {"seed", required_argument, NULL, FLAG_SEED},
-    {"output", required_argument, NULL, FLAG_OUTPUT},
-    {"entropy", no_argument, NULL, FLAG_ENTROPY},
-    {"vocabulary", required_argument, NULL, FLAG_VOCABULARY},
-    {"sequence-length", required_argument, NULL, FLAG_LENGTH},
-    {NULL, 0, NULL, 0},
-};
-
-static struct error *read_flag(struct request *r, int flag)
+static struct error *read_vocabulary(void *request, const char *path)
 {
-    switch ((enum flag)flag) {
-    case FLAG_SENTENCES:
-        return cli_parse_int(&r->sentences, "--sentences", optarg, 1, 1000000000000);
-    case FLAG_SEED:
-        return cli_parse_int(&r->seed, "--seed", optarg, 0, 1LL << 62);
-    case FLAG_OUTPUT:
-        r->output = optarg;
-        return NULL;
-    case FLAG_ENTROPY:
-        r->entropy = true;
-        return NULL;
-    case FLAG_VOCABULARY:
-        r->vocabulary = optarg;
-        r->entropy = true;
-        return NULL;
-    case FLAG_LENGTH:
-        return cli_parse_int(&r->length, "--sequence-length", optarg, 2, 1 << 20);
-    }
-    BUG("option %d is unknown", flag);
+    struct request *const r = request;
+    r->vocabulary = path;
+    r->entropy = true;
+    return NULL;
 }
+
+static const struct cli_option flags[] = {
+    CLI_INT("sentences", struct request, sentences, 1, 1000000000000),
+    CLI_INT("seed", struct request, seed, 0, 1LL << 62),
+    CLI_TEXT("output", struct request, output),
+    CLI_FLAG("entropy", struct request, entropy),
+    CLI_READ("vocabulary", read_vocabulary),
+    CLI_INT("sequence-length", struct request, length, 2, 1 << 20),
+    {.name = NULL},
+};
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
+    struct cli_arguments rest;
     *r = (struct request){.sentences = 10000, .seed = 1, .length = 128};
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag == '?' || flag == ':')
-            return cli_bad_option("corpus", argc, argv);
-        TRY(read_flag(r, flag));
-    }
-    if (optind < argc)
-        return error_new(ERROR_USAGE, "galley corpus takes options only, not \"%s\"", argv[optind]);
+    TRY(cli_read_options(&rest, "corpus", flags, r, argc, argv));
+    if (rest.count > 0)
+        return error_new(ERROR_USAGE, "galley corpus takes options only, not \"%s\"", rest.list[0]);
     if (!r->output && !r->entropy)
         return error_new(ERROR_USAGE, "galley corpus needs --output FILE (- is standard output), or "
                          "--entropy");

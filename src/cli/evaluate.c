@@ -1,11 +1,11 @@
 /* evaluate.c - the verb `galley evaluate`: loss, perplexity, bits per byte and accuracy on text. */
 #include "base/config.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
 #include "train/evaluation.h"
 #include "train/inference.h"
 
-#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,71 +21,31 @@ struct request {
     bool json;
 };
 
-enum flag { FLAG_FIELD, FLAG_MIN_BYTES, FLAG_LENGTH, FLAG_BATCH, FLAG_THREADS, FLAG_DEVICE, FLAG_BEST,
-            FLAG_TOKENIZER, FLAG_LOWERCASE, FLAG_JSON };
-
-static const struct option flags[] = {
-    {"field", required_argument, NULL, FLAG_FIELD},
-    {"min-bytes", required_argument, NULL, FLAG_MIN_BYTES},
-    {"sequence-length", required_argument, NULL, FLAG_LENGTH},
-    {"batch", required_argument, NULL, FLAG_BATCH},
-    {"threads", required_argument, NULL, FLAG_THREADS},
-    {"device", required_argument, NULL, FLAG_DEVICE},
-    {"best", no_argument, NULL, FLAG_BEST},
-    {"tokenizer", required_argument, NULL, FLAG_TOKENIZER},
-    {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
-    {"json", no_argument, NULL, FLAG_JSON},
-    {NULL, 0, NULL, 0},
+static const struct cli_option flags[] = {
+    CLI_TEXT("field", struct request, field),
+    CLI_INT("min-bytes", struct request, min_bytes, 1, 1 << 30),
+    CLI_INT("sequence-length", struct request, length, 2, 1 << 20),
+    CLI_INT("batch", struct request, batch, 1, 1 << 16),
+    CLI_INT("threads", struct request, threads, 1, 4096),
+    CLI_TEXT("device", struct request, device),
+    CLI_FLAG("best", struct request, source.best),
+    CLI_TEXT("tokenizer", struct request, source.tokenizer),
+    CLI_FLAG("lowercase", struct request, source.lowercase),
+    CLI_FLAG("json", struct request, json),
+    {.name = NULL},
 };
-
-static struct error *read_flag(struct request *r, int flag)
-{
-    switch ((enum flag)flag) {
-    case FLAG_FIELD:
-        r->field = optarg;
-        return NULL;
-    case FLAG_MIN_BYTES:
-        return cli_parse_int(&r->min_bytes, "--min-bytes", optarg, 1, 1 << 30);
-    case FLAG_LENGTH:
-        return cli_parse_int(&r->length, "--sequence-length", optarg, 2, 1 << 20);
-    case FLAG_BATCH:
-        return cli_parse_int(&r->batch, "--batch", optarg, 1, 1 << 16);
-    case FLAG_THREADS:
-        return cli_parse_int(&r->threads, "--threads", optarg, 1, 4096);
-    case FLAG_DEVICE:
-        r->device = optarg;
-        return NULL;
-    case FLAG_BEST:
-        r->source.best = true;
-        return NULL;
-    case FLAG_TOKENIZER:
-        r->source.tokenizer = optarg;
-        return NULL;
-    case FLAG_LOWERCASE:
-        r->source.lowercase = true;
-        return NULL;
-    case FLAG_JSON:
-        r->json = true;
-        return NULL;
-    }
-    BUG("option %d is unknown", flag);
-}
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
+    struct cli_arguments rest;
     *r = (struct request){.device = "auto", .min_bytes = -1, .batch = 16};
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag == '?' || flag == ':')
-            return cli_bad_option("evaluate", argc, argv);
-        TRY(read_flag(r, flag));
-    }
-    if (argc - optind < 2)
+    TRY(cli_read_options(&rest, "evaluate", flags, r, argc, argv));
+    if (rest.count < 2)
         return error_new(ERROR_USAGE, "galley evaluate takes a run folder, checkpoint or preset, then "
                          "text: files or globs");
-    r->source.path = argv[optind];
-    r->inputs = (const char *const *)(argv + optind + 1);
-    r->input_count = argc - optind - 1;
+    r->source.path = rest.list[0];
+    r->inputs = (const char *const *)(rest.list + 1);
+    r->input_count = rest.count - 1;
     return NULL;
 }
 
@@ -159,11 +119,12 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
     struct inference inference = {0};
     struct corpus *corpus = NULL;
     struct evaluation result;
-    TRY(parse(&r, argc, argv));
     TRY(cli_open_comm(cli));
 
-    /* What is wrong with an input is wrong on every rank: they agree, and one tells. */
-    struct error *e = comm_agree(cli->comm, open_model(&inference, &r, cli->comm));
+    /* What is wrong with a command or an input is wrong on every rank: they agree, and one tells. */
+    struct error *e = comm_agree(cli->comm, parse(&r, argc, argv));
+    if (!e)
+        e = comm_agree(cli->comm, open_model(&inference, &r, cli->comm));
     if (!e)
         e = comm_agree(cli->comm, corpus_open(&corpus, &(struct corpus_options){
             .data = {
@@ -212,7 +173,7 @@ const struct verb verb_evaluate = {
         "  --best                of a run: the checkpoint of the lowest validation perplexity\n"
         "  --tokenizer PATH      a vocabulary or folder to use instead of the model's own\n"
         "  --lowercase           that is a WordPiece vocabulary which folds case\n"
-        "  --device NAME         auto (default) or cpu\n"
+        "  --device NAME         auto (default), cpu or cuda\n"
         "  --threads N           compute threads of a rank\n"
         "  --json                one JSON object\n\n"
         "example: galley evaluate runs/mini-gpt validation.txt.gz\n",

@@ -1,12 +1,12 @@
 /* generate.c - the verb `galley generate`: texts from a model, in batches or token by token. */
 #include "base/log.h"
+#include "cli/options.h"
 #include "cli/prompts.h"
 #include "cli/stream_text.h"
 #include "cli/verbs.h"
 #include "train/inference.h"
 #include "train/sample_row.h"
 
-#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,47 +26,71 @@ struct request {
     bool strip_prompt, all_beams, stream, json;
 };
 
+static struct error *read_prompt(void *request, const char *text)
+{
+    struct request *const r = request;
+    return prompts_add_text(&r->prompts, text);
+}
+
+static struct error *read_prompts(void *request, const char *path)
+{
+    struct request *const r = request;
+    return prompts_read(&r->prompts, path);
+}
+
+static struct error *read_token_ids(void *request, const char *text)
+{
+    struct request *const r = request;
+    return prompts_add_ids(&r->prompts, text);
+}
+
+static struct error *read_sampler(void *request, const char *name)
+{
+    struct request *const r = request;
+    return sampler_parse(&r->sampler.kind, name);
+}
+
+/* What means something to some samplers only stands first. */
 enum flag {
-    FLAG_PROMPT, FLAG_PROMPTS, FLAG_TOKEN_IDS, FLAG_MAX_LENGTH, FLAG_STOP, FLAG_STRIP_PROMPT,
-    FLAG_SAMPLER, FLAG_K, FLAG_P, FLAG_BEAMS, FLAG_ALL_BEAMS, FLAG_ALPHA, FLAG_TEMPERATURE, FLAG_SEED,
-    FLAG_COUNT, FLAG_BATCH, FLAG_STREAM, FLAG_JSON, FLAG_BEST, FLAG_TOKENIZER, FLAG_LOWERCASE,
-    FLAG_PRECISION, FLAG_DEVICE, FLAG_THREADS, FLAGS
+    FLAG_K, FLAG_P, FLAG_BEAMS, FLAG_ALL_BEAMS, FLAG_ALPHA, FLAG_TEMPERATURE, FLAG_SEED, FLAG_COUNT,
+    SAMPLER_FLAGS
 };
 
-static const struct option options[FLAGS + 1] = {
-    [FLAG_PROMPT] = {"prompt", required_argument, NULL, FLAG_PROMPT},
-    [FLAG_PROMPTS] = {"prompts", required_argument, NULL, FLAG_PROMPTS},
-    [FLAG_TOKEN_IDS] = {"token-ids", required_argument, NULL, FLAG_TOKEN_IDS},
-    [FLAG_MAX_LENGTH] = {"max-length", required_argument, NULL, FLAG_MAX_LENGTH},
-    [FLAG_STOP] = {"stop", required_argument, NULL, FLAG_STOP},
-    [FLAG_STRIP_PROMPT] = {"strip-prompt", no_argument, NULL, FLAG_STRIP_PROMPT},
-    [FLAG_SAMPLER] = {"sampler", required_argument, NULL, FLAG_SAMPLER},
-    [FLAG_K] = {"k", required_argument, NULL, FLAG_K},
-    [FLAG_P] = {"p", required_argument, NULL, FLAG_P},
-    [FLAG_BEAMS] = {"beams", required_argument, NULL, FLAG_BEAMS},
-    [FLAG_ALL_BEAMS] = {"all-beams", no_argument, NULL, FLAG_ALL_BEAMS},
-    [FLAG_ALPHA] = {"alpha", required_argument, NULL, FLAG_ALPHA},
-    [FLAG_TEMPERATURE] = {"temperature", required_argument, NULL, FLAG_TEMPERATURE},
-    [FLAG_SEED] = {"seed", required_argument, NULL, FLAG_SEED},
-    [FLAG_COUNT] = {"count", required_argument, NULL, FLAG_COUNT},
-    [FLAG_BATCH] = {"batch", required_argument, NULL, FLAG_BATCH},
-    [FLAG_STREAM] = {"stream", no_argument, NULL, FLAG_STREAM},
-    [FLAG_JSON] = {"json", no_argument, NULL, FLAG_JSON},
-    [FLAG_BEST] = {"best", no_argument, NULL, FLAG_BEST},
-    [FLAG_TOKENIZER] = {"tokenizer", required_argument, NULL, FLAG_TOKENIZER},
-    [FLAG_LOWERCASE] = {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
-    [FLAG_PRECISION] = {"precision", required_argument, NULL, FLAG_PRECISION},
-    [FLAG_DEVICE] = {"device", required_argument, NULL, FLAG_DEVICE},
-    [FLAG_THREADS] = {"threads", required_argument, NULL, FLAG_THREADS},
+static const struct cli_option flags[] = {
+    [FLAG_K] = CLI_INT("k", struct request, sampler.k, 1, INT_MAX),
+    [FLAG_P] = CLI_DOUBLE("p", struct request, sampler.p, 0, 1),
+    [FLAG_BEAMS] = CLI_INT("beams", struct request, sampler.beams, 1, INT_MAX),
+    [FLAG_ALL_BEAMS] = CLI_FLAG("all-beams", struct request, all_beams),
+    [FLAG_ALPHA] = CLI_DOUBLE("alpha", struct request, sampler.alpha, 0, 1),
+    [FLAG_TEMPERATURE] = CLI_DOUBLE("temperature", struct request, sampler.temperature, 1e-6, 1e6),
+    [FLAG_SEED] = CLI_INT("seed", struct request, sampler.seed, 0, LLONG_MAX),
+    [FLAG_COUNT] = CLI_INT("count", struct request, count, 1, INT_MAX),
+    CLI_READ("sampler", read_sampler),
+    CLI_READ("prompt", read_prompt),
+    CLI_READ("prompts", read_prompts),
+    CLI_READ("token-ids", read_token_ids),
+    CLI_INT("max-length", struct request, max_length, 1, INT_MAX),
+    CLI_TEXT("stop", struct request, stop),
+    CLI_FLAG("strip-prompt", struct request, strip_prompt),
+    CLI_INT("batch", struct request, batch, 1, 4096),
+    CLI_FLAG("stream", struct request, stream),
+    CLI_FLAG("json", struct request, json),
+    CLI_FLAG("best", struct request, source.best),
+    CLI_TEXT("tokenizer", struct request, source.tokenizer),
+    CLI_FLAG("lowercase", struct request, source.lowercase),
+    CLI_PRECISION("precision", struct request, precision),
+    CLI_TEXT("device", struct request, device),
+    CLI_INT("threads", struct request, threads, 1, 4096),
+    {.name = NULL},
 };
 
-/* The samplers an option means something to, a bit each; 0: it is not about samplers. */
+/* The samplers an option means something to, a bit each. */
 enum {
     TO_RANDOM = 1 << SAMPLER_RANDOM | 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P,
     TO_BEAM = 1 << SAMPLER_BEAM,
     TO_CONTRASTIVE = 1 << SAMPLER_CONTRASTIVE,
 };
-static const int means_something_to[FLAGS] = {
+static const int means_something_to[SAMPLER_FLAGS] = {
     [FLAG_K] = 1 << SAMPLER_TOP_K | 1 << SAMPLER_TOP_P | TO_CONTRASTIVE,
     [FLAG_P] = 1 << SAMPLER_TOP_P,
     [FLAG_BEAMS] = TO_BEAM,
@@ -77,96 +101,12 @@ static const int means_something_to[FLAGS] = {
     [FLAG_COUNT] = TO_RANDOM,
 };
 
-static struct error *read_int(int *out, const char *option, int low, int high)
-{
-    long long value;
-    TRY(cli_parse_int(&value, option, optarg, low, high));
-    *out = (int)value;
-    return NULL;
-}
-
-static struct error *read_sampler_flag(struct request *r, enum flag flag)
-{
-    long long seed;
-    switch (flag) {
-    case FLAG_K:
-        return read_int(&r->sampler.k, "--k", 1, INT_MAX);
-    case FLAG_P:
-        return cli_parse_double(&r->sampler.p, "--p", optarg, 0, 1);
-    case FLAG_BEAMS:
-        return read_int(&r->sampler.beams, "--beams", 1, INT_MAX);
-    case FLAG_ALPHA:
-        return cli_parse_double(&r->sampler.alpha, "--alpha", optarg, 0, 1);
-    case FLAG_TEMPERATURE:
-        return cli_parse_double(&r->sampler.temperature, "--temperature", optarg, 1e-6, 1e6);
-    case FLAG_SEED:
-        TRY(cli_parse_int(&seed, "--seed", optarg, 0, LLONG_MAX));
-        r->sampler.seed = (uint64_t)seed;
-        return NULL;
-    default:
-        BUG("option %d is unknown", (int)flag);
-    }
-}
-
-static struct error *read_flag(struct request *r, enum flag flag)
-{
-    switch (flag) {
-    case FLAG_PROMPT:
-        return prompts_add_text(&r->prompts, optarg);
-    case FLAG_PROMPTS:
-        return prompts_read(&r->prompts, optarg);
-    case FLAG_TOKEN_IDS:
-        return prompts_add_ids(&r->prompts, optarg);
-    case FLAG_MAX_LENGTH:
-        return read_int(&r->max_length, "--max-length", 1, INT_MAX);
-    case FLAG_STOP:
-        r->stop = optarg;
-        return NULL;
-    case FLAG_STRIP_PROMPT:
-        r->strip_prompt = true;
-        return NULL;
-    case FLAG_SAMPLER:
-        return sampler_parse(&r->sampler.kind, optarg);
-    case FLAG_ALL_BEAMS:
-        r->all_beams = true;
-        return NULL;
-    case FLAG_COUNT:
-        return read_int(&r->count, "--count", 1, INT_MAX);
-    case FLAG_BATCH:
-        return read_int(&r->batch, "--batch", 1, 4096);
-    case FLAG_STREAM:
-        r->stream = true;
-        return NULL;
-    case FLAG_JSON:
-        r->json = true;
-        return NULL;
-    case FLAG_BEST:
-        r->source.best = true;
-        return NULL;
-    case FLAG_TOKENIZER:
-        r->source.tokenizer = optarg;
-        return NULL;
-    case FLAG_LOWERCASE:
-        r->source.lowercase = true;
-        return NULL;
-    case FLAG_PRECISION:
-        return cli_parse_precision(&r->precision, optarg);
-    case FLAG_DEVICE:
-        r->device = optarg;
-        return NULL;
-    case FLAG_THREADS:
-        return read_int(&r->threads, "--threads", 1, 4096);
-    default:
-        return read_sampler_flag(r, flag);
-    }
-}
-
 /* What contradicts itself is a mistake, not a wish to ignore. */
 static struct error *check(const struct request *r, const bool *given)
 {
-    for (int i = 0; i < FLAGS; i++)
-        if (given[i] && means_something_to[i] && !(means_something_to[i] >> r->sampler.kind & 1))
-            return error_new(ERROR_USAGE, "--%s means nothing to the sampler %s", options[i].name,
+    for (int i = 0; i < SAMPLER_FLAGS; i++)
+        if (given[i] && !(means_something_to[i] >> r->sampler.kind & 1))
+            return error_new(ERROR_USAGE, "--%s means nothing to the sampler %s", flags[i].name,
                              sampler_name(r->sampler.kind));
     if (r->stream && (r->json || r->sampler.kind == SAMPLER_BEAM))
         return error_new(ERROR_USAGE, "--stream prints text as it is decided: it goes neither with "
@@ -176,23 +116,17 @@ static struct error *check(const struct request *r, const bool *given)
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
-    bool given[FLAGS] = {false};
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
-        if (option == '?' || option == ':')
-            return cli_bad_option("generate", argc, argv);
-        TRY(read_flag(r, (enum flag)option));
-        given[option] = true;
-    }
-    if (argc - optind != 1)
+    struct cli_arguments rest;
+    TRY(cli_read_options(&rest, "generate", flags, r, argc, argv));
+    if (rest.count != 1)
         return error_new(ERROR_USAGE, "galley generate takes one run folder, checkpoint or preset; %d "
-                         "were given (a prompt goes behind --prompt, in quotes)", argc - optind);
-    r->source.path = argv[optind];
-    if (!given[FLAG_K] && r->sampler.kind != SAMPLER_TOP_P)
+                         "were given (a prompt goes behind --prompt, in quotes)", rest.count);
+    r->source.path = rest.list[0];
+    if (!rest.given[FLAG_K] && r->sampler.kind != SAMPLER_TOP_P)
         r->sampler.k = SAMPLER_DEFAULT_K;
     if (r->prompts.count == 0)
         TRY(prompts_add_text(&r->prompts, ""));
-    return check(r, given);
+    return check(r, rest.given);
 }
 
 /* ---- generating ---- */

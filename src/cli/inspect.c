@@ -1,12 +1,12 @@
 /* inspect.c - the verb `galley inspect`: what a checkpoint, run, preset, vocabulary or token file holds. */
 #include "cli/inspect_data.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "data/token_file.h"
 #include "presets/preset.h"
 #include "text/tokenizer_files.h"
 #include "train/checkpoint.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -197,41 +197,29 @@ static struct error *inspect(const char *path, const struct inspect_options *opt
     if (!strcmp(head, magic))
         return inspect_checkpoint(path, options->verify);
     if (binary || status.st_size == 0 || status.st_size > MOST_VOCABULARY)
-        return error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary nor a file of tokens%s", path,
-                         status.st_size == 0 ? ": it is empty" : "");
+        return error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary nor a file of "
+                         "tokens%s", path, status.st_size == 0 ? ": it is empty" : "");
     return inspect_vocabulary(path);
 }
 
+static const struct cli_option flags[] = {
+    CLI_FLAG("verify", struct inspect_options, verify),
+    CLI_TEXT("vocabulary", struct inspect_options, vocabulary),
+    CLI_INT("sample", struct inspect_options, sample, 0, INT64_MAX),
+    CLI_INT("sequence-length", struct inspect_options, length, 1, 1 << 24),
+    CLI_INT("batch", struct inspect_options, batch, 0, INT64_MAX),
+    {.name = NULL},
+};
+
 static struct error *run_inspect(struct cli *cli, int argc, char **argv)
 {
-    static const struct option flags[] = {
-        {"verify", no_argument, NULL, 'v'},
-        {"vocabulary", required_argument, NULL, 'w'},
-        {"sample", required_argument, NULL, 's'},
-        {"sequence-length", required_argument, NULL, 'l'},
-        {"batch", required_argument, NULL, 'b'},
-        {NULL, 0, NULL, 0},
-    };
+    struct cli_arguments rest;
     struct inspect_options options = {.sample = -1, .batch = -1};
     (void)cli;
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag == 'v')
-            options.verify = true;
-        else if (flag == 'w')
-            options.vocabulary = optarg;
-        else if (flag == 's')
-            TRY(cli_parse_int(&options.sample, "--sample", optarg, 0, INT64_MAX));
-        else if (flag == 'l')
-            TRY(cli_parse_int(&options.length, "--sequence-length", optarg, 1, 1 << 24));
-        else if (flag == 'b')
-            TRY(cli_parse_int(&options.batch, "--batch", optarg, 0, INT64_MAX));
-        else
-            return cli_bad_option("inspect", argc, argv);
-    }
-    if (argc - optind != 1)
+    TRY(cli_read_options(&rest, "inspect", flags, &options, argc, argv));
+    if (rest.count != 1)
         return error_new(ERROR_USAGE, "galley inspect takes one file or run folder");
-    return inspect(argv[optind], &options);
+    return inspect(rest.list[0], &options);
 }
 
 const struct verb verb_inspect = {

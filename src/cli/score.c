@@ -1,12 +1,12 @@
 /* score.c - the verb `galley score`: how probable a model finds texts, last words and endings. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/options.h"
 #include "cli/score_rows.h"
 #include "cli/verbs.h"
 #include "formats/output.h"
 #include "train/inference.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,92 +22,55 @@ struct request {
     bool overwrite;
 };
 
-enum flag { FLAG_KIND, FLAG_FIELD, FLAG_BATCH, FLAG_STRIDE, FLAG_OUTPUT, FLAG_OVERWRITE, FLAG_BEST,
-            FLAG_TOKENIZER, FLAG_LOWERCASE, FLAG_PRECISION, FLAG_DEVICE, FLAG_THREADS };
-
-static const struct option flags[] = {
-    {"kind", required_argument, NULL, FLAG_KIND},
-    {"field", required_argument, NULL, FLAG_FIELD},
-    {"batch", required_argument, NULL, FLAG_BATCH},
-    {"stride", required_argument, NULL, FLAG_STRIDE},
-    {"output", required_argument, NULL, FLAG_OUTPUT},
-    {"overwrite", no_argument, NULL, FLAG_OVERWRITE},
-    {"best", no_argument, NULL, FLAG_BEST},
-    {"tokenizer", required_argument, NULL, FLAG_TOKENIZER},
-    {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
-    {"precision", required_argument, NULL, FLAG_PRECISION},
-    {"device", required_argument, NULL, FLAG_DEVICE},
-    {"threads", required_argument, NULL, FLAG_THREADS},
-    {NULL, 0, NULL, 0},
-};
-
-static struct error *read_kind(enum example_kind *kind)
+static struct error *read_kind(void *request, const char *name)
 {
+    struct request *const r = request;
     for (int k = EXAMPLES_TEXT; k <= EXAMPLES_HELLASWAG; k++)
-        if (!strcmp(optarg, example_kind_name((enum example_kind)k))) {
-            *kind = (enum example_kind)k;
+        if (!strcmp(name, example_kind_name((enum example_kind)k))) {
+            r->kind = (enum example_kind)k;
             return NULL;
         }
-    return error_new(ERROR_USAGE, "--kind is \"%s\"; it must be text, lambada or hellaswag", optarg);
+    return error_new(ERROR_USAGE, "--kind is \"%s\"; it must be text, lambada or hellaswag", name);
 }
 
-static struct error *read_flag(struct request *r, int flag)
+static struct error *read_field(void *request, const char *name)
 {
-    switch ((enum flag)flag) {
-    case FLAG_KIND:
-        return read_kind(&r->kind);
-    case FLAG_FIELD:
-        if (!*optarg)
-            return error_new(ERROR_USAGE, "--field needs the name of a field");
-        r->field = optarg;
-        return NULL;
-    case FLAG_BATCH:
-        return cli_parse_int(&r->batch, "--batch", optarg, 1, 1 << 16);
-    case FLAG_STRIDE:
-        return cli_parse_int(&r->stride, "--stride", optarg, 1, 1 << 24);
-    case FLAG_OUTPUT:
-        r->output = optarg;
-        return NULL;
-    case FLAG_OVERWRITE:
-        r->overwrite = true;
-        return NULL;
-    case FLAG_BEST:
-        r->source.best = true;
-        return NULL;
-    case FLAG_TOKENIZER:
-        r->source.tokenizer = optarg;
-        return NULL;
-    case FLAG_LOWERCASE:
-        r->source.lowercase = true;
-        return NULL;
-    case FLAG_PRECISION:
-        return cli_parse_precision(&r->precision, optarg);
-    case FLAG_DEVICE:
-        r->device = optarg;
-        return NULL;
-    case FLAG_THREADS:
-        return cli_parse_int(&r->threads, "--threads", optarg, 1, 4096);
-    }
-    BUG("option %d is unknown", flag);
+    struct request *const r = request;
+    if (!*name)
+        return error_new(ERROR_USAGE, "--field needs the name of a field");
+    r->field = name;
+    return NULL;
 }
+
+static const struct cli_option flags[] = {
+    CLI_READ("kind", read_kind),
+    CLI_READ("field", read_field),
+    CLI_INT("batch", struct request, batch, 1, 1 << 16),
+    CLI_INT("stride", struct request, stride, 1, 1 << 24),
+    CLI_TEXT("output", struct request, output),
+    CLI_FLAG("overwrite", struct request, overwrite),
+    CLI_FLAG("best", struct request, source.best),
+    CLI_TEXT("tokenizer", struct request, source.tokenizer),
+    CLI_FLAG("lowercase", struct request, source.lowercase),
+    CLI_PRECISION("precision", struct request, precision),
+    CLI_TEXT("device", struct request, device),
+    CLI_INT("threads", struct request, threads, 1, 4096),
+    {.name = NULL},
+};
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
+    struct cli_arguments rest;
     *r = (struct request){.device = "auto", .batch = 16, .precision = DTYPE_F32};
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag == '?' || flag == ':')
-            return cli_bad_option("score", argc, argv);
-        TRY(read_flag(r, flag));
-    }
-    if (argc - optind < 2)
+    TRY(cli_read_options(&rest, "score", flags, r, argc, argv));
+    if (rest.count < 2)
         return error_new(ERROR_USAGE, "galley score takes a run folder, checkpoint or preset, then "
                          "examples: files or globs");
     if (r->overwrite && !r->output)
         return error_new(ERROR_USAGE, "--overwrite means nothing without --output");
-    r->source.path = argv[optind];
-    r->inputs = (const char *const *)(argv + optind + 1);
-    r->input_count = argc - optind - 1;
+    r->source.path = rest.list[0];
+    r->inputs = (const char *const *)(rest.list + 1);
+    r->input_count = rest.count - 1;
     return NULL;
 }
 
@@ -183,13 +146,14 @@ static struct error *run_score(struct cli *cli, int argc, char **argv)
 {
     struct request r;
     struct score_rows rows;
-    TRY(parse(&r, argc, argv));
     TRY(cli_open_comm(cli));
     struct job j = {.r = &r, .comm = cli->comm};
     const bool first = comm_rank(cli->comm) == 0;
 
-    /* What is wrong with an input is wrong on every rank: they agree, and one tells. */
-    struct error *e = comm_agree(cli->comm, open_all(&j, cli->temporary_folder));
+    /* What is wrong with a command or an input is wrong on every rank: they agree, and one tells. */
+    struct error *e = comm_agree(cli->comm, parse(&r, argc, argv));
+    if (!e)
+        e = comm_agree(cli->comm, open_all(&j, cli->temporary_folder));
     if (!e)
         e = r.output ? score_to_file(&j, &rows) : score(&j, first ? stdout : NULL, &rows);
     if (!e && first)

@@ -1,9 +1,9 @@
 /* tokenize.c - the verb `galley tokenize`: text into token shards. */
+#include "cli/options.h"
 #include "cli/tokenize_job.h"
 #include "cli/verbs.h"
 #include "text/tokenizer_files.h"
 
-#include <getopt.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,114 +14,42 @@ struct request {
     struct tokenize_job_options job;
 };
 
-enum flag {
-    FLAG_OUTPUT, FLAG_VOCABULARY, FLAG_MERGES, FLAG_LOWERCASE, FLAG_STRIP_ACCENTS,
-    FLAG_NO_SPLIT_ON_CJK, FLAG_SPECIAL_AS_TEXT, FLAG_FIELD, FLAG_WHOLE_FILES, FLAG_MIN_BYTES,
-    FLAG_VALIDATION, FLAG_SHARD_TOKENS, FLAG_PIECE_BYTES, FLAG_THREADS
+static const struct cli_option flags[] = {
+    CLI_TEXT("output", struct request, job.output),
+    CLI_TEXT("vocabulary", struct request, vocabulary),
+    CLI_TEXT("merges", struct request, merges),
+    CLI_FLAG("lowercase", struct request, wordpiece.lowercase),
+    CLI_FLAG("strip-accents", struct request, wordpiece.strip_accents),
+    CLI_UNSET("no-split-on-cjk", struct request, wordpiece.split_on_cjk),
+    CLI_FLAG("special-as-text", struct request, bpe.special_as_text),
+    CLI_TEXT("field", struct request, job.tokenize.field),
+    CLI_FLAG("whole-files", struct request, job.tokenize.whole_files),
+    CLI_INT("min-bytes", struct request, job.tokenize.min_bytes, 0, 1 << 30),
+    CLI_DOUBLE("validation", struct request, job.tokenize.validation_share, 0, 1),
+    CLI_INT("shard-tokens", struct request, job.shard_tokens, 1, 1LL << 34),
+    CLI_INT("piece-bytes", struct request, job.piece_bytes, 1, 1LL << 40),
+    CLI_INT("threads", struct request, job.tokenize.threads, 1, 1024),
+    {.name = NULL},
 };
-
-static const struct option flags[] = {
-    {"output", required_argument, NULL, FLAG_OUTPUT},
-    {"vocabulary", required_argument, NULL, FLAG_VOCABULARY},
-    {"merges", required_argument, NULL, FLAG_MERGES},
-    {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
-    {"strip-accents", no_argument, NULL, FLAG_STRIP_ACCENTS},
-    {"no-split-on-cjk", no_argument, NULL, FLAG_NO_SPLIT_ON_CJK},
-    {"special-as-text", no_argument, NULL, FLAG_SPECIAL_AS_TEXT},
-    {"field", required_argument, NULL, FLAG_FIELD},
-    {"whole-files", no_argument, NULL, FLAG_WHOLE_FILES},
-    {"min-bytes", required_argument, NULL, FLAG_MIN_BYTES},
-    {"validation", required_argument, NULL, FLAG_VALIDATION},
-    {"shard-tokens", required_argument, NULL, FLAG_SHARD_TOKENS},
-    {"piece-bytes", required_argument, NULL, FLAG_PIECE_BYTES},
-    {"threads", required_argument, NULL, FLAG_THREADS},
-    {NULL, 0, NULL, 0},
-};
-
-static struct error *read_number(struct request *r, enum flag flag)
-{
-    struct tokenize_options *const t = &r->job.tokenize;
-    long long value = 0;
-    if (flag == FLAG_VALIDATION)
-        return cli_parse_double(&t->validation_share, "--validation", optarg, 0, 1);
-    if (flag == FLAG_MIN_BYTES) {
-        TRY(cli_parse_int(&value, "--min-bytes", optarg, 0, 1 << 30));
-        t->min_bytes = value;
-    } else if (flag == FLAG_SHARD_TOKENS) {
-        TRY(cli_parse_int(&value, "--shard-tokens", optarg, 1, 1LL << 34));
-        r->job.shard_tokens = value;
-    } else if (flag == FLAG_PIECE_BYTES) {
-        TRY(cli_parse_int(&value, "--piece-bytes", optarg, 1, 1LL << 40));
-        r->job.piece_bytes = value;
-    } else {
-        TRY(cli_parse_int(&value, "--threads", optarg, 1, 1024));
-        t->threads = (int)value;
-    }
-    return NULL;
-}
-
-static struct error *read_flag(struct request *r, int flag)
-{
-    switch ((enum flag)flag) {
-    case FLAG_OUTPUT:
-        r->job.output = optarg;
-        break;
-    case FLAG_VOCABULARY:
-        r->vocabulary = optarg;
-        break;
-    case FLAG_MERGES:
-        r->merges = optarg;
-        break;
-    case FLAG_LOWERCASE:
-        r->wordpiece.lowercase = true;
-        break;
-    case FLAG_STRIP_ACCENTS:
-        r->wordpiece.strip_accents = true;
-        break;
-    case FLAG_NO_SPLIT_ON_CJK:
-        r->wordpiece.split_on_cjk = false;
-        break;
-    case FLAG_SPECIAL_AS_TEXT:
-        r->bpe.special_as_text = true;
-        break;
-    case FLAG_FIELD:
-        r->job.tokenize.field = optarg;
-        break;
-    case FLAG_WHOLE_FILES:
-        r->job.tokenize.whole_files = true;
-        break;
-    case FLAG_VALIDATION:
-    case FLAG_MIN_BYTES:
-    case FLAG_SHARD_TOKENS:
-    case FLAG_PIECE_BYTES:
-    case FLAG_THREADS:
-        return read_number(r, (enum flag)flag);
-    }
-    return NULL;
-}
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
+    struct cli_arguments rest;
     *r = (struct request){
         .wordpiece = {.split = true, .split_on_cjk = true},
         .job = {.shard_tokens = 100000000, .piece_bytes = 1 << 26, .tokenize = {.min_bytes = 1}},
     };
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag == '?' || flag == ':')
-            return cli_bad_option("tokenize", argc, argv);
-        TRY(read_flag(r, flag));
-    }
+    TRY(cli_read_options(&rest, "tokenize", flags, r, argc, argv));
     if (!r->job.output)
         return error_new(ERROR_USAGE, "galley tokenize needs --output FOLDER");
     if (!r->vocabulary)
         return error_new(ERROR_USAGE, "galley tokenize needs --vocabulary FILE: vocab.json, a folder "
                          "with it and merges.txt, or a WordPiece vocabulary");
-    if (optind == argc)
+    if (rest.count == 0)
         return error_new(ERROR_USAGE, "galley tokenize needs text: files or globs; lines or JSON, "
                          "plain, gzip or zstd");
-    r->job.inputs = (const char *const *)(argv + optind);
-    r->job.input_count = argc - optind;
+    r->job.inputs = (const char *const *)rest.list;
+    r->job.input_count = rest.count;
     return NULL;
 }
 
@@ -136,10 +64,11 @@ static struct error *run_tokenize(struct cli *cli, int argc, char **argv)
 {
     struct request r;
     struct tokenizer *tokenizer = NULL;
-    TRY(parse(&r, argc, argv));
-    TRY(cli_open_comm(cli));
-    struct error *e = comm_agree(cli->comm, tokenizer_open(&tokenizer, r.vocabulary, r.merges,
-                                                           &r.wordpiece, &r.bpe));
+    TRY(cli_open_comm(cli));    /* first: all ranks find the same mistakes, and one tells */
+    struct error *e = comm_agree(cli->comm, parse(&r, argc, argv));
+    if (!e)
+        e = comm_agree(cli->comm, tokenizer_open(&tokenizer, r.vocabulary, r.merges, &r.wordpiece,
+                                                 &r.bpe));
     if (!e) {
         r.job.tokenize.tokenizer = tokenizer;
         if (!r.job.tokenize.threads)

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "comm/comm.h"
-#include "device/dtype.h"
 
 #include <stdio.h>
 
@@ -17,8 +16,8 @@ struct cli {
 };
 
 /*
- * Runs with argv[0] the verb's name, as getopt_long wants it. Prints results on standard output,
- * releases what it made, and returns an error or NULL; main() prints and exits.
+ * Runs with argv[0] the verb's name. Prints results on standard output, releases what it made, and
+ * returns an error or NULL; main() prints and exits.
  */
 typedef struct error *verb_run(struct cli *cli, int argc, char **argv);
 
@@ -51,10 +50,5 @@ MUST_USE struct error *cli_parse_int(long long *out, const char *option, const c
                                      long long low, long long high);
 MUST_USE struct error *cli_parse_double(double *out, const char *option, const char *text,
                                         double low, double high);
-/* "fp32" or "bf16" behind --precision. */
-MUST_USE struct error *cli_parse_precision(enum dtype *out, const char *text);
-/* The error for what getopt_long could not take (it returned '?' or ':'): names the argument and
- * points to --help. Verbs set opterr = 0 before parsing. */
-MUST_USE struct error *cli_bad_option(const char *verb, int argc, char **argv);
 
 #endif

@@ -1,11 +1,11 @@
 /* vocab.c - the verb `galley vocab`: learns a vocabulary from text. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/options.h"
 #include "cli/verbs.h"
 #include "data/vocabulary.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,28 +20,9 @@ struct request {
     const char *reserved[MOST_RESERVED];
 };
 
-enum flag {
-    FLAG_OUTPUT, FLAG_KIND, FLAG_END_TOKEN_LAST, FLAG_FIELD, FLAG_SIZE, FLAG_LOWERCASE,
-    FLAG_STRIP_ACCENTS, FLAG_NO_SPLIT_ON_CJK, FLAG_MIN_BYTES, FLAG_RESERVED, FLAG_THREADS
-};
-
-static const struct option flags[] = {
-    {"output", required_argument, NULL, FLAG_OUTPUT},
-    {"kind", required_argument, NULL, FLAG_KIND},
-    {"end-token-last", no_argument, NULL, FLAG_END_TOKEN_LAST},
-    {"field", required_argument, NULL, FLAG_FIELD},
-    {"size", required_argument, NULL, FLAG_SIZE},
-    {"lowercase", no_argument, NULL, FLAG_LOWERCASE},
-    {"strip-accents", no_argument, NULL, FLAG_STRIP_ACCENTS},
-    {"no-split-on-cjk", no_argument, NULL, FLAG_NO_SPLIT_ON_CJK},
-    {"min-bytes", required_argument, NULL, FLAG_MIN_BYTES},
-    {"reserved", required_argument, NULL, FLAG_RESERVED},
-    {"threads", required_argument, NULL, FLAG_THREADS},
-    {NULL, 0, NULL, 0},
-};
-
-static struct error *read_reserved(struct request *r, const char *text)
+static struct error *read_reserved(void *request, const char *text)
 {
+    struct request *const r = request;
     free(r->reserved_text);
     r->reserved_text = strdup(text);
     if (!r->reserved_text)
@@ -59,66 +40,41 @@ static struct error *read_reserved(struct request *r, const char *text)
     return NULL;
 }
 
-static struct error *read_flag(struct request *r, int flag)
+static struct error *read_kind(void *request, const char *name)
 {
-    long long value;
-    switch ((enum flag)flag) {
-    case FLAG_OUTPUT:
-        r->output = optarg;
-        return NULL;
-    case FLAG_KIND:
-        return tokenizer_kind_parse(&r->options.kind, optarg);
-    case FLAG_END_TOKEN_LAST:
-        r->options.end_token_last = true;
-        return NULL;
-    case FLAG_FIELD:
-        r->options.field = optarg;
-        return NULL;
-    case FLAG_SIZE:
-        TRY(cli_parse_int(&value, "--size", optarg, 4, 1 << 24));
-        r->options.size = (int)value;
-        return NULL;
-    case FLAG_LOWERCASE:
-        r->options.wordpiece.lowercase = true;
-        return NULL;
-    case FLAG_STRIP_ACCENTS:
-        r->options.wordpiece.strip_accents = true;
-        return NULL;
-    case FLAG_NO_SPLIT_ON_CJK:
-        r->options.wordpiece.split_on_cjk = false;
-        return NULL;
-    case FLAG_MIN_BYTES:
-        TRY(cli_parse_int(&value, "--min-bytes", optarg, 0, 1 << 30));
-        r->options.min_bytes = value;
-        return NULL;
-    case FLAG_RESERVED:
-        return read_reserved(r, optarg);
-    case FLAG_THREADS:
-        TRY(cli_parse_int(&value, "--threads", optarg, 1, 1024));
-        r->options.threads = (int)value;
-        return NULL;
-    }
-    BUG("option %d is unknown", flag);
+    struct request *const r = request;
+    return tokenizer_kind_parse(&r->options.kind, name);
 }
+
+static const struct cli_option flags[] = {
+    CLI_TEXT("output", struct request, output),
+    CLI_READ("kind", read_kind),
+    CLI_FLAG("end-token-last", struct request, options.end_token_last),
+    CLI_TEXT("field", struct request, options.field),
+    CLI_INT("size", struct request, options.size, 4, 1 << 24),
+    CLI_FLAG("lowercase", struct request, options.wordpiece.lowercase),
+    CLI_FLAG("strip-accents", struct request, options.wordpiece.strip_accents),
+    CLI_UNSET("no-split-on-cjk", struct request, options.wordpiece.split_on_cjk),
+    CLI_INT("min-bytes", struct request, options.min_bytes, 0, 1 << 30),
+    CLI_READ("reserved", read_reserved),
+    CLI_INT("threads", struct request, options.threads, 1, 1024),
+    {.name = NULL},
+};
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
-    opterr = 0;
-    for (int flag; (flag = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
-        if (flag == '?' || flag == ':')
-            return cli_bad_option("vocab", argc, argv);
-        TRY(read_flag(r, flag));
-    }
+    struct cli_arguments rest;
+    TRY(cli_read_options(&rest, "vocab", flags, r, argc, argv));
     if (!r->output)
         return error_new(ERROR_USAGE, "galley vocab needs --output");
-    if (optind == argc)
+    if (rest.count == 0)
         return error_new(ERROR_USAGE, "galley vocab needs text: files or globs, plain, gzip or zstd");
     const struct wordpiece_options *w = &r->options.wordpiece;
     if (r->options.kind == TOKENIZER_BPE && (w->lowercase || w->strip_accents || !w->split_on_cjk))
         return error_new(ERROR_USAGE, "--lowercase, --strip-accents and --no-split-on-cjk: each "
                          "means nothing to bpe");
-    r->options.inputs = (const char *const *)(argv + optind);
-    r->options.input_count = argc - optind;
+    r->options.inputs = (const char *const *)rest.list;
+    r->options.input_count = rest.count;
     r->options.reserved = r->reserved;
     return NULL;
 }

@@ -101,7 +101,7 @@ grep -q "longer than 3 tokens" errors || fail "no warning of a cut prompt"
 refuse 2 "one run folder, checkpoint or preset" --prompt the
 refuse 2 "one run folder, checkpoint or preset" run the cat
 refuse 2 "greedy, random, top_k, top_p, beam or contrastive" run --sampler best
-refuse 2 "\"--bogus\"" run --bogus
+refuse 2 "no option --bogus" run --bogus
 refuse 2 "--k is \"0\"" run --k 0
 refuse 2 "--p is \"1.5\"" run --sampler top_p --p 1.5
 refuse 2 "--temperature is \"0\"" run --temperature 0
