@@ -108,8 +108,8 @@ static const struct config_preset *find_preset(const char *name)
     return NULL;
 }
 
-/* The preset is itself a key of the file or the command line, which override what it sets: so these are
- * read once to learn its name, and again over its values. */
+/* The preset is itself a key of the file or the command line, which override what it sets: so these
+ * are read once to learn its name, and again over its values. */
 static struct error *load(struct config **out, const char *yaml, size_t bytes, const char *name,
                           const char *const *overrides, int override_count)
 {
@@ -198,8 +198,8 @@ struct error *config_check(const struct config *config)
     const int64_t T = c->data.sequence_length;
     const int64_t positions = c->model.max_positions > 0 ? c->model.max_positions : T;
     if (c->model.heads > c->model.channels)
-        return error_new(ERROR_USAGE, "model.heads is %lld with model.channels %lld; a head needs a "
-                         "channel at least", (long long)c->model.heads,
+        return error_new(ERROR_USAGE, "model.heads is %lld with model.channels %lld; a head needs "
+                         "a channel at least", (long long)c->model.heads,
                          (long long)c->model.channels);
     if (!strcmp(c->model.family, "gpt2") && !strcmp(c->optimizer.token_moment, "by_occurrence"))
         return error_new(ERROR_USAGE, "optimizer.token_moment is by_occurrence, but the token "
@@ -214,8 +214,8 @@ struct error *config_check(const struct config *config)
                          "%lld", (long long)c->train.global_batch,
                          (long long)c->train.micro_batch);
     if (c->schedule.decay_steps > 0 && c->schedule.decay_steps <= c->schedule.warmup_steps)
-        return error_new(ERROR_USAGE, "schedule.decay_steps %lld must be over schedule.warmup_steps "
-                         "%lld: it counts from the start of the run",
+        return error_new(ERROR_USAGE, "schedule.decay_steps %lld must be over "
+                         "schedule.warmup_steps %lld: it counts from the start of the run",
                          (long long)c->schedule.decay_steps, (long long)c->schedule.warmup_steps);
     for (int i = 0; i < c->sampling.sample_count; i++)
         if (c->sampling.samples[i].max_length > positions)

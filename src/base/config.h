@@ -143,8 +143,9 @@ struct config {
                      * src/base/config*.c only */
 };
 
-/* Defaults, those of model.preset among them, then the YAML file (`path` may be NULL: none), then `overrides` ("--section.key=value",
- * with or without the dashes) in order; then checks of ranges and of what single keys can decide. */
+/* Defaults, those of model.preset among them, then the YAML file (`path` may be NULL: none), then
+ * `overrides` ("--section.key=value", with or without the dashes) in order; then checks of ranges
+ * and of what single keys can decide. */
 MUST_USE struct error *config_load(struct config **out, const char *path,
                                    const char *const *overrides, int override_count);
 /* The same from YAML text, as a checkpoint stores it; `name` is what errors call it. */
@@ -152,8 +153,8 @@ MUST_USE struct error *config_parse(struct config **out, const char *yaml, const
                                     const char *const *overrides, int override_count);
 void config_destroy(struct config *config);
 
-/* Sets keys ("section.key=value", as in a file) that nobody has given, where what they should be is found
- * out only later; then checks again. */
+/* Sets keys ("section.key=value", as in a file) that nobody has given, where what they should be is
+ * found out only later; then checks again. */
 MUST_USE struct error *config_adopt(struct config *config, const char *const *settings, int count);
 
 /* What depends on the number of ranks: global batch divisible by ranks (x micro-batch); else the
@@ -167,8 +168,8 @@ int64_t config_min_bytes(const struct config *config);
  * free. */
 MUST_USE struct error *config_print(const struct config *config, char **yaml);
 
-/* Every key with type, default, range and meaning: for --help (plain text), or as the reference page
- * (Markdown). */
+/* Every key with type, default, range and meaning: for --help (plain text), or as the reference
+ * page (Markdown). */
 void config_help(FILE *out, bool markdown);
 
 #endif

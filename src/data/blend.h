@@ -1,13 +1,13 @@
 /*
  * blend.h - which sample of which source stands at a position of an epoch.
  *
- * A pure function of (sources, shares, seed, epoch, position), so that every rank, any number of ranks
- * and a resumed run agree without talking, in no time wherever they begin.
+ * A pure function of (sources, shares, seed, epoch, position), so that every rank, any number of
+ * ranks and a resumed run agree without talking, in no time wherever they begin.
  *
  * Without shares an epoch is every sample of every source exactly once. With shares an epoch is as
  * long, but of every BLEND_PERIOD positions, counted through all epochs, source k gets exactly
- * shares[k], at random places; it is gone through in epochs of its own, each with every sample of it
- * exactly once and in a new order.
+ * shares[k], at random places; it is gone through in epochs of its own, each with every sample of
+ * it exactly once and in a new order.
  */
 #ifndef GALLEY_DATA_BLEND_H
 #define GALLEY_DATA_BLEND_H
@@ -41,7 +41,8 @@ struct blend_place {
 
 /* `position` is 0 to blend_samples - 1. */
 struct blend_place blend_at(const struct blend *blend, int64_t epoch, int64_t position);
-/* Of BLEND_RANGE positions at most, one after the other; many take a fraction of the time that each takes. */
+/* Of BLEND_RANGE positions at most, one after the other; many take a fraction of the time that each
+ * takes. */
 enum { BLEND_RANGE = 256 };
 void blend_range(const struct blend *blend, int64_t epoch, int64_t position, int count,
                  struct blend_place *places);

@@ -1,15 +1,15 @@
 /*
  * order.h - which sample stands at position p of epoch e: a keyed permutation, no array needed.
  *
- * A pure function of (sample count, block, seed, epoch, position), so that every rank, any number of
- * ranks, and a resumed run agree without talking.
+ * A pure function of (sample count, block, seed, epoch, position), so that every rank, any number
+ * of ranks, and a resumed run agree without talking.
  *
- * Where samples are best read in blocks that stand together (block > 1), the order is shuffled in two
- * stages: the blocks of all samples, and then the samples of ORDER_WINDOW blocks in a row of that
- * order among each other (of the last window, which has what is left over, up to twice as many). So at
- * any time reading touches that many blocks, and each of them whole before it is left; and a sample's
- * neighbours come from all over the data: of two in a row one pair in ORDER_WINDOW is of the same
- * block.
+ * Where samples are best read in blocks that stand together (block > 1), the order is shuffled in
+ * two stages: the blocks of all samples, and then the samples of ORDER_WINDOW blocks in a row of
+ * that order among each other (of the last window, which has what is left over, up to twice as
+ * many). So at any time reading touches that many blocks, and each of them whole before it is left;
+ * and a sample's neighbours come from all over the data: of two in a row one pair in ORDER_WINDOW
+ * is of the same block.
  */
 #ifndef GALLEY_DATA_ORDER_H
 #define GALLEY_DATA_ORDER_H
@@ -28,7 +28,8 @@ struct order {
 
 /* The sample at `position` (0..samples-1) of `epoch` (from 0): a bijection for every epoch. */
 int64_t order_sample(const struct order *order, int64_t epoch, int64_t position);
-/* The same of `count` positions, in place; ones that are near each other take a fraction of the time. */
+/* The same of `count` positions, in place; ones that are near each other take a fraction of the
+ * time. */
 void order_samples(const struct order *order, int64_t epoch, int64_t *positions, int64_t count);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * pipe_samples.c - the samples that come through a pipe.
  *
- * Windows are cut from the tokens of one record after the other, until T + 1 are there. The last of these
- * is the first of the next window, and of the record read last; so where a window begins is said by where
- * that record does, and how many of its tokens come before.
+ * Windows are cut from the tokens of one record after the other, until T + 1 are there. The last of
+ * these is the first of the next window, and of the record read last; so where a window begins is
+ * said by where that record does, and how many of its tokens come before.
  */
 #include "data/pipe_samples.h"
 
@@ -246,16 +246,16 @@ static struct error *open_stream(struct pipe_samples *p)
 
 static struct error *too_short(const struct pipe_samples *p, const struct pipe_cursor *to)
 {
-    return error_new(ERROR_INPUT, "%s ends after %lld bytes (unpacked); the run has used %lld, and goes on "
-                     "behind them only. Send the stream again from its beginning, or start another run",
+    return error_new(ERROR_INPUT, "%s ends after %lld bytes (unpacked); the run has used %lld, and "
+                     "goes on behind them only. Send the stream again from its beginning, or start another run",
                      p->name, (long long)p->cursor.bytes, (long long)to->bytes);
 }
 
 struct error *pipe_samples_differ(const struct pipe_samples *samples, int64_t bytes)
 {
-    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes (unpacked) "
-                     "differ. Send the same stream again from its beginning, choose another run.folder, or "
-                     "set run.allow_changed_data to go on with this one's first sample", samples->name,
+    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes "
+                     "(unpacked) differ. Send the same stream again from its beginning, choose "
+                     "another run.folder, or set run.allow_changed_data to go on with this one's first sample", samples->name,
                      (long long)bytes);
 }
 

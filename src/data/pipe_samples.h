@@ -7,8 +7,8 @@
  *   (its tokens and the end token behind them), of which samples are windows.
  * - Tokens: .bin files of llm.c and modded-nanogpt, one after the other; or bare uint16.
  *
- * Samples are a pure function of the bytes of the stream. Memory is a block of text, its longest record
- * and that one's tokens. One thread.
+ * Samples are a pure function of the bytes of the stream. Memory is a block of text, its longest
+ * record and that one's tokens. One thread.
  */
 #ifndef GALLEY_DATA_PIPE_SAMPLES_H
 #define GALLEY_DATA_PIPE_SAMPLES_H
@@ -40,14 +40,16 @@ bool pipe_is_one(const char *input);
 
 struct pipe_samples;
 
-/* Waits for the writer. Everything in the options is borrowed. Goes on from a cursor of an earlier reading
- * of the same stream, which is read again up to there: one that is shorter, or has other bytes, is refused. */
+/* Waits for the writer. Everything in the options is borrowed. Goes on from a cursor of an earlier
+ * reading of the same stream, which is read again up to there: one that is shorter, or has other
+ * bytes, is refused. */
 MUST_USE struct error *pipe_samples_open(struct pipe_samples **out,
                                          const struct pipe_samples_options *options,
                                          const struct pipe_cursor *from);
 void pipe_samples_close(struct pipe_samples *samples);
 
-/* Whether samples are windows of T + 1 tokens; else they are texts' ids, at most T + 1 (text_encode). */
+/* Whether samples are windows of T + 1 tokens; else they are texts' ids, at most T + 1
+ * (text_encode). */
 bool pipe_samples_are_windows(const struct pipe_samples *samples);
 
 /* The ids of the next sample; `*count` is -1 where there is none. */

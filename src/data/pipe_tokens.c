@@ -51,8 +51,8 @@ static struct error *read_header(struct pipe_tokens *t, bool *more)
     if (!got)
         return NULL;
     if (!token_header_is_one(t->raw, got))
-        return error_new(ERROR_INPUT, "%s has no header behind token %lld, where the file of tokens before "
-                         "ends", name, (long long)t->place);
+        return error_new(ERROR_INPUT, "%s has no header behind token %lld, where the file of "
+                         "tokens before ends", name, (long long)t->place);
     TRY(token_header_parse(&header, t->raw, got, name));
     t->width = header.width;
     t->left = header.tokens;
@@ -72,8 +72,8 @@ static struct error *take(struct pipe_tokens *t, int32_t *ids, int count)
             memcpy(&id, t->raw + 4 * i, sizeof id);
         }
         if ((int64_t)id >= t->vocabulary_size)
-            return error_new(ERROR_INPUT, "%s holds token %u at place %lld; the vocabulary has only %lld "
-                             "entries, so it was made with another tokenizer, or is not of tokens",
+            return error_new(ERROR_INPUT, "%s holds token %u at place %lld; the vocabulary has "
+                             "only %lld entries, so it was made with another tokenizer, or is not of tokens",
                              reader_name(t->reader), id, (long long)(t->place + i),
                              (long long)t->vocabulary_size);
         ids[i] = (int32_t)id;

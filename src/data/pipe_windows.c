@@ -1,9 +1,10 @@
 /*
  * pipe_windows.c - the samples that come through a pipe, read ahead and shuffled.
  *
- * Window number w is in slot w % 2. The thread fills it while the consumer has w - 1, and waits at w + 1
- * until the consumer leaves w - 1. A position in a window whose size is known keeps that size: then what
- * is left of it is the same even if the stream, which ended within it, is longer the next time.
+ * Window number w is in slot w % 2. The thread fills it while the consumer has w - 1, and waits at
+ * w + 1 until the consumer leaves w - 1. A position in a window whose size is known keeps that
+ * size: then what is left of it is the same even if the stream, which ended within it, is longer
+ * the next time.
  */
 #include "data/pipe_windows.h"
 
@@ -88,16 +89,16 @@ static bool advance_window(struct pipe_windows *w, struct window *window, bool m
     return go_on;
 }
 
-/* The window in which the run goes on must have what the run had of it: `filled` samples are there, and as
- * no more will be, all. */
+/* The window in which the run goes on must have what the run had of it: `filled` samples are there,
+ * and as no more will be, all. */
 static struct error *check_resumed(const struct pipe_windows *w, int64_t filled,
                                    const struct pipe_samples *samples)
 {
     const struct pipe_position *const from = &w->from;
     const int64_t had = from->samples ? from->samples : from->taken;
     if (filled < had)
-        return error_new(ERROR_INPUT, "the stream of training data ends %lld samples too early for the run "
-                         "to go on; send all of it again from its beginning, or start another run",
+        return error_new(ERROR_INPUT, "the stream of training data ends %lld samples too early for "
+                         "the run to go on; send all of it again from its beginning, or start another run",
                          (long long)(had - filled));
     if (!from->samples || pipe_samples_cursor(samples).hash == from->end_hash)
         return NULL;
@@ -216,8 +217,8 @@ struct error *pipe_windows_open(struct pipe_windows **out,
     w->window_samples = window_samples(options);
     struct error *e = allocate(w);
     if (!e && (from->samples > w->window_samples || from->taken > w->window_samples))
-        e = error_new(ERROR_INPUT, "the checkpoint's place in the stream, sample %lld of a window of %lld, "
-                      "is damaged", (long long)from->taken, (long long)w->window_samples);
+        e = error_new(ERROR_INPUT, "the checkpoint's place in the stream, sample %lld of a window "
+                      "of %lld, is damaged", (long long)from->taken, (long long)w->window_samples);
     if (!e)
         e = start(w);
     if (e) {
@@ -288,8 +289,8 @@ static bool is_resumed(const struct pipe_windows *w)
     return w->number == w->from.window && w->from.samples;
 }
 
-/* The samples of the next global batch, if it is known which and whether they are the last. Leaves the
- * window where it is used up. */
+/* The samples of the next global batch, if it is known which and whether they are the last. Leaves
+ * the window where it is used up. */
 static enum found find_batch(struct pipe_windows *w, struct pipe_take *take)
 {
     const int64_t G = w->options.global_batch;

@@ -1,11 +1,12 @@
 /*
- * pipe_windows.h - the samples that come through a pipe, read ahead and shuffled, as global batches.
+ * pipe_windows.h - the samples that come through a pipe, read ahead and shuffled, as global
+ * batches.
  *
  * A window is some thousand samples, whole global batches, in the order in which they come; with
- * `shuffle` they are given out in a keyed permutation of the window (order.h). So the samples of every
- * step are a pure function of the stream, the seed and the sizes. A thread reads and tokenizes; one window
- * is given out while the next is filled, and when both are full the thread, and with it whoever writes
- * into the pipe, waits. That bounds memory.
+ * `shuffle` they are given out in a keyed permutation of the window (order.h). So the samples of
+ * every step are a pure function of the stream, the seed and the sizes. A thread reads and
+ * tokenizes; one window is given out while the next is filled, and when both are full the thread,
+ * and with it whoever writes into the pipe, waits. That bounds memory.
  *
  * Of the process that has the pipe. One consumer thread.
  */
@@ -52,8 +53,8 @@ struct pipe_take {
     double waited_s;
 };
 
-/* The next global batch: `ids` is (G, T + 1), `counts` (G). Whether it is the last is known when it is
- * given out, so that takes until what comes behind it has been seen. */
+/* The next global batch: `ids` is (G, T + 1), `counts` (G). Whether it is the last is known when it
+ * is given out, so that takes until what comes behind it has been seen. */
 MUST_USE struct error *pipe_windows_take(struct pipe_windows *windows, int32_t *ids, int32_t *counts,
                                          struct pipe_take *take);
 /* Behind what was taken. */

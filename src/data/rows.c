@@ -52,11 +52,11 @@ struct error *text_shape_of(struct text_shape *out, const struct tokenizer *toke
     const bool example = format == TEXT_MINI_GPT;
     const int32_t start_id = tokenizer_start_id(tokenizer);
     if ((example || add_start) && start_id < 0)
-        return error_new(ERROR_INPUT, "the vocabulary has no start token %s, with which every sample "
-                         "begins", tokenizer_start_name(tokenizer));
+        return error_new(ERROR_INPUT, "the vocabulary has no start token %s, with which every "
+                         "sample begins", tokenizer_start_name(tokenizer));
     if (example && start_id == tokenizer_pad_id(tokenizer))
-        return error_new(ERROR_INPUT, "the start token %s has the id %d, which stands for padding; the "
-                         "vocabulary must have another entry first (galley vocab --end-token-last)",
+        return error_new(ERROR_INPUT, "the start token %s has the id %d, which stands for padding; "
+                         "the vocabulary must have another entry first (galley vocab --end-token-last)",
                          tokenizer_start_name(tokenizer), (int)start_id);
     *out = (struct text_shape){
         .format = format, .T = T, .start_id = example || add_start ? start_id : -1,

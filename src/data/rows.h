@@ -3,16 +3,17 @@
  *
  * A row is a text, or a window of one long sequence of tokens. Texts come in two formats:
  *
- * As KerasHub's mini-GPT example makes it: labels = the first T ids of the text, padded with 0; tokens =
- * the start token and the first T-1 labels; targets = labels; loss_mask and key_mask = tokens != 0;
- * metric_mask = targets != 0. So 0 stands for padding and for nothing else.
+ * As KerasHub's mini-GPT example makes it: labels = the first T ids of the text, padded with 0;
+ * tokens = the start token and the first T-1 labels; targets = labels; loss_mask and key_mask =
+ * tokens != 0; metric_mask = targets != 0. So 0 stands for padding and for nothing else.
  *
- * As KerasHub's CausalLMPreprocessor makes it: start token, ids, end token are packed into T+1 places,
- * the ids cut so that both find room, the rest is 0. tokens = the first T; targets = the last T;
- * key_mask = which of the first T are packed; loss_mask and metric_mask (KerasHub's sample weights) =
- * which of the last T are. So 0 may be a token.
+ * As KerasHub's CausalLMPreprocessor makes it: start token, ids, end token are packed into T+1
+ * places, the ids cut so that both find room, the rest is 0. tokens = the first T; targets = the
+ * last T; key_mask = which of the first T are packed; loss_mask and metric_mask (KerasHub's sample
+ * weights) = which of the last T are. So 0 may be a token.
  *
- * Of a window of T+1 tokens the first T are the row's tokens, the last T its targets; all masks are 1.
+ * Of a window of T+1 tokens the first T are the row's tokens, the last T its targets; all masks are
+ * 1.
  *
  * Pure; any thread.
  */

@@ -1,6 +1,6 @@
 /*
- * token_header.h - the header of .bin files of llm.c and modded-nanogpt: 256 int32, the first three of
- * which are a magic number, a version and the number of tokens.
+ * token_header.h - the header of .bin files of llm.c and modded-nanogpt: 256 int32, the first three
+ * of which are a magic number, a version and the number of tokens.
  */
 #ifndef GALLEY_DATA_TOKEN_HEADER_H
 #define GALLEY_DATA_TOKEN_HEADER_H

@@ -21,8 +21,8 @@ struct feed_news {
 
 struct feed {
     void *self;
-    /* Collective. Before the reads of each step; NULL where the data never ends, and which steps may be
-     * short follows from the steps of an epoch. */
+    /* Collective. Before the reads of each step; NULL where the data never ends, and which steps
+     * may be short follows from the steps of an epoch. */
     struct error *(*begin_step)(void *self, struct feed_news *news);
     /* The next micro-batch of this rank, valid until the next read. */
     struct error *(*read)(void *self, struct batch *batch, double *waited_s);

@@ -14,8 +14,8 @@ static struct error *find_pipe(struct job *j)
 {
     TRY(run_data_find_pipe(j->config, &j->piped));
     if (j->piped && !*j->config->tokenizer.vocabulary && !j->file && !j->source)
-        return error_new(ERROR_USAGE, "data.train is a pipe, from which no vocabulary can be learned before "
-                         "the run; give one as tokenizer.vocabulary (galley vocab makes it)");
+        return error_new(ERROR_USAGE, "data.train is a pipe, from which no vocabulary can be "
+                         "learned before the run; give one as tokenizer.vocabulary (galley vocab makes it)");
     return NULL;
 }
 
@@ -51,8 +51,8 @@ static struct error *check_fingerprint(const struct job *j)
         j->progress.train_fingerprint == job_fingerprint(j))
         return NULL;
     if (j->piped)
-        return error_new(ERROR_INPUT, "the run in %s was trained on files, and data.train is a pipe; "
-                         "give the files, choose another run.folder, or set run.allow_changed_data",
+        return error_new(ERROR_INPUT, "the run in %s was trained on files, and data.train is a "
+                         "pipe; give the files, choose another run.folder, or set run.allow_changed_data",
                          c->run.folder);
     return error_new(ERROR_INPUT, "the training text is not what the run in %s was trained on "
                      "(fingerprint %016llx, expected %016llx); restore it, choose another "

@@ -114,8 +114,8 @@ static struct error *take(struct pipe_feed *f)
     struct pipe_take *const t = &f->header->take;
     TRY(pipe_windows_take(f->windows, f->ids, f->counts, t));
     if (t->rows == 0 && !t->stopped && !f->began)
-        return error_new(ERROR_INPUT, "the stream of training data ended without one sample of at least "
-                         "%lld bytes, or one global batch where data.drop_last is set",
+        return error_new(ERROR_INPUT, "the stream of training data ended without one sample of at "
+                         "least %lld bytes, or one global batch where data.drop_last is set",
                          (long long)f->options.windows.samples.min_bytes);
     return NULL;
 }

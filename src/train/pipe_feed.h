@@ -1,9 +1,9 @@
 /*
  * pipe_feed.h - a pipe that rank 0 reads, as the feed of all ranks.
  *
- * Rank 0 takes a global batch at a time from the stream (data/pipe_windows.h) and sends its ids to all;
- * every rank makes the rows of its own share of them. So the samples of a step do not depend on the number
- * of ranks. What is wrong with the stream, all ranks hear.
+ * Rank 0 takes a global batch at a time from the stream (data/pipe_windows.h) and sends its ids to
+ * all; every rank makes the rows of its own share of them. So the samples of a step do not depend
+ * on the number of ranks. What is wrong with the stream, all ranks hear.
  */
 #ifndef GALLEY_TRAIN_PIPE_FEED_H
 #define GALLEY_TRAIN_PIPE_FEED_H

@@ -53,19 +53,19 @@ struct error *run_data_find_pipe(const struct config *config, bool *piped)
     const struct config *const c = config;
     const char *path;
     if (any_pipe(&c->data.validation, &path))
-        return error_new(ERROR_USAGE, "data.validation has %s, which is a pipe; what is validated on is read "
-                         "again and again, so it must be files", path);
+        return error_new(ERROR_USAGE, "data.validation has %s, which is a pipe; what is validated "
+                         "on is read again and again, so it must be files", path);
     *piped = any_pipe(&c->data.train, &path);
     if (!*piped)
         return NULL;
     if (c->data.train.count > 1 || c->data.weights.count > 0)
-        return error_new(ERROR_USAGE, "data.train has %s, which is a pipe, and %s; a pipe is the only input, "
-                         "and what is written into it can be a blend", path,
+        return error_new(ERROR_USAGE, "data.train has %s, which is a pipe, and %s; a pipe is the "
+                         "only input, and what is written into it can be a blend", path,
                          c->data.weights.count > 0 ? "data.weights" : "other inputs");
     if (c->train.steps == 0)
-        return error_new(ERROR_USAGE, "data.train is the pipe %s, which can be read once and does not tell its "
-                         "length, so train.epochs cannot be followed; give the most steps there shall be as "
-                         "train.steps: training ends there, or where the pipe does", path);
+        return error_new(ERROR_USAGE, "data.train is the pipe %s, which can be read once and does "
+                         "not tell its length, so train.epochs cannot be followed; give the most "
+                         "steps there shall be as train.steps: training ends there, or where the pipe does", path);
     return NULL;
 }
 
