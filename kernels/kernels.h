@@ -196,7 +196,11 @@ struct loss_sums {
     double correct;            /* right predictions where loss_mask is 1 (Keras's masked accuracy) */
 };
 
-/* Adds a batch to the sums, in an order that depends on N only. */
+/*
+ * Adds a batch to the sums. Every loss is first rounded to a multiple of 2^-24, which is finer than fp32
+ * has it above 1: so the sums are exact up to 2^29, and no order of rows, batches or ranks changes them.
+ */
+#define LOSS_UNIT 0x1p-24
 struct sum_losses {
     struct loss_sums *sums;    /* (1)  added to */
     const float *losses;       /* (N)  in: of `classifier`, as is correct */
@@ -332,6 +336,13 @@ struct adam {
     double beta1, beta2;       /* double: 1 - 0.999f is off by 1e-5 */
 };
 
+/* y += x. */
+struct add {
+    float *y;                  /* (count)  in and out */
+    const float *x;            /* (count)  in */
+    int64_t count;
+};
+
 /* to = from, rounded to the activation type. */
 struct convert {
     void *to;                  /* (count) act  out */
@@ -388,6 +399,7 @@ struct kernels {
     void (*logits_forward)(struct device *, const struct logits_forward *);
     void (*plan_update)(struct device *, const struct plan_update *);
     void (*adam)(struct device *, const struct adam *);
+    void (*add)(struct device *, const struct add *);
     void (*convert)(struct device *, const struct convert *);
     void (*sum_of_squares)(struct device *, const struct sum_of_squares *);
     void (*checksum)(struct device *, const struct checksum *);

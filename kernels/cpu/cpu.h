@@ -64,6 +64,7 @@ struct simd_kernels {
     void (*convert)(struct device *, enum dtype act, const struct convert *);
     void (*sum_of_squares)(struct device *, enum dtype act, const struct sum_of_squares *);
     void (*checksum)(struct device *, enum dtype act, const struct checksum *);
+    void (*add)(struct device *, enum dtype act, const struct add *);
 
     /* Parts of the linear and classifier kernels beside their matrix products. */
     /* y = gelu(pre), n elements. */

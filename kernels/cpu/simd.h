@@ -27,6 +27,7 @@
 #define simd_convert SIMD(simd_convert)
 #define simd_sum_of_squares SIMD(simd_sum_of_squares)
 #define simd_checksum SIMD(simd_checksum)
+#define simd_add SIMD(simd_add)
 #define simd_gelu SIMD(simd_gelu)
 #define simd_activation_backward SIMD(simd_activation_backward)
 #define simd_column_sums SIMD(simd_column_sums)
@@ -45,6 +46,7 @@ void simd_adam(struct device *, enum dtype act, const struct adam *);
 void simd_convert(struct device *, enum dtype act, const struct convert *);
 void simd_sum_of_squares(struct device *, enum dtype act, const struct sum_of_squares *);
 void simd_checksum(struct device *, enum dtype act, const struct checksum *);
+void simd_add(struct device *, enum dtype act, const struct add *);
 void simd_gelu(enum dtype act, void *y, const void *pre, int64_t n);
 void simd_activation_backward(enum dtype act, enum activation activation, void *dx,
                               const void *saved, int64_t n);

@@ -1,4 +1,4 @@
-/* simd_adam.c - what walks the flat parameter buffers: Adam, rounding to bf16, sums and hashes. */
+/* simd_adam.c - what walks the flat parameter buffers: Adam, rounding to bf16, addition, sums, hashes. */
 #include "kernels/cpu/simd.h"
 
 #include <math.h>
@@ -44,6 +44,17 @@ void simd_convert(struct device *device, enum dtype act, const struct convert *a
         const int64_t n = a->count - start < BLOCK ? a->count - start : BLOCK;
         store_act(act, a->to, start, a->from + start, n);
     }
+}
+
+void simd_add(struct device *device, enum dtype act, const struct add *a)
+{
+    (void)device;
+    (void)act;
+    float *restrict y = a->y;
+    const float *restrict x = a->x;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < a->count; i++)
+        y[i] += x[i];
 }
 
 /* A fixed number of parts, whatever the threads, added in order: the same bits for any of them. */

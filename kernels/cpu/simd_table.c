@@ -21,6 +21,7 @@ const struct simd_kernels SIMD(simd_kernels) = {
     .convert = simd_convert,
     .sum_of_squares = simd_sum_of_squares,
     .checksum = simd_checksum,
+    .add = simd_add,
     .gelu = simd_gelu,
     .activation_backward = simd_activation_backward,
     .column_sums = simd_column_sums,

@@ -10,13 +10,14 @@ void cpu_sum_losses(struct device *device, enum dtype act, const struct sum_loss
     (void)act;
     struct loss_sums *s = a->sums;
     for (int64_t n = 0; n < a->N; n++) {
+        const double loss = rint((double)a->losses[n] / LOSS_UNIT) * LOSS_UNIT;
         if (a->loss_mask[n]) {
-            s->loss += (double)a->losses[n];
+            s->loss += loss;
             s->loss_tokens++;
             s->correct += a->correct[n];
         }
         if (a->metric_mask[n]) {
-            s->metric_loss += (double)a->losses[n];
+            s->metric_loss += loss;
             s->metric_tokens++;
         }
     }

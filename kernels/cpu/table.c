@@ -34,6 +34,7 @@ SLOT(sum_losses, cpu_sum_losses)
 SLOT(logits_forward, cpu_logits_forward)
 SLOT(plan_update, cpu_plan_update)
 SLOT(adam, cpu_state(d)->simd->adam)
+SLOT(add, cpu_state(d)->simd->add)
 SLOT(convert, cpu_state(d)->simd->convert)
 SLOT(sum_of_squares, cpu_state(d)->simd->sum_of_squares)
 SLOT(checksum, cpu_state(d)->simd->checksum)
@@ -135,7 +136,7 @@ static struct error *reserve_bf16(struct device *device, const struct kernel_lim
         .attention_decode = attention_decode_##type, .classifier = classifier_##type,              \
         .sum_losses = sum_losses_##type, .logits_forward = logits_forward_##type,                  \
         .plan_update = plan_update_##type, .adam = adam_##type, .convert = convert_##type,         \
-        .sum_of_squares = sum_of_squares_##type, .checksum = checksum_##type,                      \
+        .sum_of_squares = sum_of_squares_##type, .checksum = checksum_##type, .add = add_##type,   \
     }
 
 static const struct kernels tables[2] = {[DTYPE_F32] = TABLE(f32), [DTYPE_BF16] = TABLE(bf16)};

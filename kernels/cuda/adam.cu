@@ -57,7 +57,25 @@ __global__ void adam_kernel(float *weights, float *m, float *v, T *copy, const f
     }
 }
 
+__global__ void add_kernel(float *y, const float *x, int64_t count)
+{
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < count)
+        y[i] += x[i];
+}
+
 } // namespace
+
+void cuda_add(struct device *device, enum dtype, const struct add *a)
+{
+    if (a->count == 0)
+        return;
+    const unsigned blocks = (unsigned)((a->count + THREADS - 1) / THREADS);
+    cuda_launched(device,
+                  launch(device_cuda_stream(device), dim3(blocks), dim3(THREADS), 0, add_kernel, a->y,
+                         a->x, a->count),
+                  "add", "%lld elements", (long long)a->count);
+}
 
 void cuda_adam(struct device *device, enum dtype act, const struct adam *a)
 {

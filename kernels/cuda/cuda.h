@@ -43,6 +43,7 @@ void cuda_adam(struct device *, enum dtype act, const struct adam *);
 void cuda_convert(struct device *, enum dtype act, const struct convert *);
 void cuda_sum_of_squares(struct device *, enum dtype act, const struct sum_of_squares *);
 void cuda_checksum(struct device *, enum dtype act, const struct checksum *);
+void cuda_add(struct device *, enum dtype act, const struct add *);
 
 /* The scratch each family needs at most, for reserve. */
 size_t cuda_layernorm_scratch_bytes(const struct kernel_limits *limits);

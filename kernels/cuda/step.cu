@@ -15,13 +15,14 @@ __global__ void sum_losses_kernel(struct loss_sums *sums, const float *losses,
     __shared__ double slots[5][WARP];
     struct loss_sums mine = {};
     for (int64_t n = threadIdx.x; n < N; n += THREADS) {
+        const double loss = rint((double)losses[n] / LOSS_UNIT) * LOSS_UNIT;
         if (loss_mask[n]) {
-            mine.loss += (double)losses[n];
+            mine.loss += loss;
             mine.loss_tokens++;
             mine.correct += correct[n];
         }
         if (metric_mask[n]) {
-            mine.metric_loss += (double)losses[n];
+            mine.metric_loss += loss;
             mine.metric_tokens++;
         }
     }

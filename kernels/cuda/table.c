@@ -112,6 +112,7 @@ SLOT(sum_losses)
 SLOT(logits_forward)
 SLOT(plan_update)
 SLOT(adam)
+SLOT(add)
 SLOT(convert)
 SLOT(sum_of_squares)
 SLOT(checksum)
@@ -141,7 +142,7 @@ static struct error *reserve_f16(struct device *device, const struct kernel_limi
         .attention_decode = attention_decode_##type, .classifier = classifier_##type,              \
         .sum_losses = sum_losses_##type, .logits_forward = logits_forward_##type,                  \
         .plan_update = plan_update_##type, .adam = adam_##type, .convert = convert_##type,         \
-        .sum_of_squares = sum_of_squares_##type, .checksum = checksum_##type,                      \
+        .sum_of_squares = sum_of_squares_##type, .checksum = checksum_##type, .add = add_##type,   \
     }
 
 static const struct kernels tables[TYPES] = {

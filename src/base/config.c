@@ -233,9 +233,34 @@ int64_t config_min_bytes(const struct config *config)
     return strcmp(config->model.family, "gpt2") ? OVER_512 : 1;
 }
 
+static bool is_power_of_two(int64_t n)
+{
+    return n > 0 && (n & (n - 1)) == 0;
+}
+
+/* The tree over micro-batches must be the same for any number of ranks, and each a part of it. */
+static struct error *check_reproducible(const struct config *config, int world_size)
+{
+    const int64_t batch = config->train.global_batch, micro = config->train.micro_batch;
+    if (micro == 0 || batch % micro || !is_power_of_two(batch / micro))
+        return error_new(ERROR_USAGE, "train.reproducible needs train.micro_batch, so that "
+                         "train.global_batch is a power of two of it, found %lld and %lld; set "
+                         "train.micro_batch", (long long)micro, (long long)batch);
+    if (!is_power_of_two(world_size) || world_size > batch / micro)
+        return error_new(ERROR_USAGE, "train.reproducible needs a power of two of ranks, at most "
+                         "train.global_batch / train.micro_batch = %lld, found %d", (long long)(batch / micro),
+                         world_size);
+    if (config->device.threads == 0)
+        return error_new(ERROR_USAGE, "train.reproducible needs device.threads, the same for every number of "
+                         "ranks: sums within a kernel depend on it; set device.threads=1 or more");
+    return NULL;
+}
+
 struct error *config_check_ranks(const struct config *config, int world_size)
 {
     const int64_t batch = config->train.global_batch, micro = config->train.micro_batch;
+    if (config->train.reproducible)
+        TRY(check_reproducible(config, world_size));
     const int64_t unit = world_size * (micro > 0 ? micro : 1);
     if (batch % unit == 0)
         return NULL;

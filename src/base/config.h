@@ -91,6 +91,7 @@ struct config {
         char *precision;          /* fp32, bf16, fp16 */
         int64_t log_every_steps;
         int64_t check_every_steps;    /* compare the parameters of all ranks; 0: never */
+        bool reproducible;        /* the same bits for every number of ranks */
         char *on_nan;             /* stop, skip, rollback */
         int64_t nan_limit;        /* skips in a row, or rollbacks, that are put up with */
         double spike_sigma;       /* 0: never skips a spike */

@@ -126,6 +126,13 @@ const struct config_key config_keys[] = {
     INT("train.log_every_steps", train.log_every_steps, "10", 1, 1e9, "a line and a metrics row"),
     INT("train.check_every_steps", train.check_every_steps, "100", 0, 1e9,
         "compare the parameters of all ranks; 0: never"),
+    BOOL("train.reproducible", train.reproducible, "false",
+         "also --reproducible: on CPUs the same losses and weights, bit for bit, for every power of two of "
+         "ranks: gradients of micro-batches are summed up a fixed binary tree, within a rank and over "
+         "ranks. Needs train.micro_batch and device.threads, and global_batch / micro_batch a power of two; "
+         "costs a gradient buffer for every doubling of a rank's micro-batches, and sums over ranks no "
+         "longer go on beside the computation. Over GPUs NCCL adds in an order of its own: the same for 1 "
+         "and 2 ranks, and from run to run on the same GPUs"),
     CHOICE("train.on_nan", train.on_nan, "stop", "stop|skip|rollback",
            "a step whose loss or gradient is not finite updates nothing; then: end the run, go on with "
            "the next global batch, or go on with it from the last checkpoint, so that no global batch "

@@ -1,5 +1,6 @@
 /* main.c - finds the verb, runs it, prints its error once, and ends all ranks together. */
 #include "base/log.h"
+#include "cli/help.h"
 #include "cli/verbs.h"
 
 #include <stdbool.h>
@@ -20,7 +21,9 @@ static void print_usage(FILE *out)
           out);
     for (int i = 0; i < VERBS; i++)
         fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
-    fputs("\ngalley VERB --help tells more.\n", out);
+    fputs("\ngalley VERB --help tells more; so does galley help PAGE:\n\n", out);
+    for (int i = 0; i < help_page_count; i++)
+        fprintf(out, "  %-10s %s\n", help_pages[i].name, help_pages[i].summary);
 }
 
 static void print_verb_help(const struct verb *verb)
@@ -38,6 +41,26 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
+/* `name`, of a verb or a page, may be NULL: then all are listed. */
+static struct error *print_help(const char *name)
+{
+    const struct verb *verb = name ? find_verb(name) : NULL;
+    if (!name) {
+        print_usage(stdout);
+        return NULL;
+    }
+    if (verb) {
+        print_verb_help(verb);
+        return NULL;
+    }
+    for (int i = 0; i < help_page_count; i++)
+        if (!strcmp(help_pages[i].name, name)) {
+            fputs(help_pages[i].text, stdout);
+            return NULL;
+        }
+    return error_new(ERROR_USAGE, "no help on \"%s\"; galley help lists the pages", name);
+}
+
 static bool wants_help(int argc, char **argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
@@ -48,6 +71,8 @@ static bool wants_help(int argc, char **argv)
 
 static struct error *run(struct cli *cli, int argc, char **argv)
 {
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+        return print_help(argc > 2 ? argv[2] : NULL);
     const struct verb *verb = find_verb(argv[1]);
     if (!verb)
         return error_new(ERROR_USAGE, "no verb \"%s\"; galley --help lists them", argv[1]);
@@ -71,14 +96,6 @@ int main(int argc, char **argv)
     if (argc < 2) {
         print_usage(stderr);
         return 2;
-    }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-        const struct verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;
-        if (verb)
-            print_verb_help(verb);
-        else
-            print_usage(stdout);
-        return 0;
     }
     if (!strcmp(argv[1], "--version")) {
         puts("galley " GALLEY_VERSION);

@@ -31,7 +31,10 @@ static struct error *take_request(struct request *r, int *argc, char **argv)
 {
     int kept = 0;
     for (int i = 0; i < *argc; i++) {
+        static char reproducible[] = "--train.reproducible=true";
         bool taken = !strcmp(argv[i], "--dry-run");
+        if (!strcmp(argv[i], "--reproducible"))
+            argv[i] = reproducible;
         r->dry_run |= taken;
         TRY(take_count(&r->ranks, &taken, "--ranks", *argc, argv, &i));
         TRY(take_count(&r->per_node, &taken, "--per-node", *argc, argv, &i));
@@ -115,9 +118,13 @@ const struct verb verb_train = {
         "       mpirun -n RANKS --bind-to none galley train CONFIG [--section.key=value...]\n\n"
         "Trains as CONFIG (YAML) says; what follows it overrides single keys. A run is a folder\n"
         "(run.folder): where it holds a checkpoint, training goes on from there.\n\n"
+        "  --reproducible      the same losses, bit for bit, for every power of two of CPU ranks, at a cost\n"
+        "                      (train.reproducible below)\n"
         "  --dry-run           tell parameters, bytes of every buffer, size of a checkpoint, steps,\n"
         "                      tokens and fingerprint of the data, and whether it fits; writes\n"
         "                      nothing, and allocates nothing of it\n"
         "  --ranks N           the dry run is for N ranks; default: those that were started\n"
-        "  --per-node N        so many of them on a node; default: all\n",
+        "  --per-node N        so many of them on a node; default: all\n\n"
+        "Exit codes: 0 done; 1 failed; 2 the command or configuration is wrong; 75 asked to stop (USR1,\n"
+        "TERM, Ctrl-C) or out of time, and saved: the same command goes on. galley help died tells more.\n",
 };

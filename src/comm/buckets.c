@@ -50,16 +50,16 @@ static struct error *check_counts(struct buckets *b, size_t bucket_bytes)
                             (uint64_t)b->count * 31 + bucket_bytes);
 }
 
-static struct error *open_collectives(struct buckets *b, struct device *device)
+static struct error *open_collectives(struct buckets *b, struct device *device, bool in_tree)
 {
-    TRY(collectives_for(&b->collectives, device));
+    TRY(collectives_for(&b->collectives, device, in_tree));
     return b->collectives->open(&b->self, &(struct collectives_options){
         .comm = b->comm, .device = device, .memory = b->gradients,
         .memory_bytes = (size_t)b->count * sizeof(float), .most = b->n + 1});
 }
 
 struct error *buckets_create(struct buckets **out, struct comm *comm, struct device *device,
-                             float *gradients, int64_t count, size_t bucket_bytes)
+                             float *gradients, int64_t count, size_t bucket_bytes, bool in_tree)
 {
     struct error *e;
     struct buckets *b = calloc(1, sizeof *b);
@@ -72,7 +72,7 @@ struct error *buckets_create(struct buckets **out, struct comm *comm, struct dev
     b->n = (int)((count + b->elements - 1) / b->elements);
     e = check_counts(b, bucket_bytes);
     if (!e && comm_world_size(comm) > 1)
-        e = open_collectives(b, device);
+        e = open_collectives(b, device, in_tree);
     if (e) {
         buckets_destroy(b);
         return e;
@@ -102,13 +102,13 @@ int buckets_count(const struct buckets *buckets)
 }
 
 struct error *buckets_extra_bytes(size_t *bytes, const struct device *device, int64_t count,
-                                  int world_size)
+                                  int world_size, bool in_tree)
 {
     const struct collectives *collectives;
     *bytes = 0;
     if (world_size == 1)
         return NULL;
-    TRY(collectives_for(&collectives, device));
+    TRY(collectives_for(&collectives, device, in_tree));
     *bytes = collectives->copies ? (size_t)count * sizeof(float) : 0;
     return NULL;
 }

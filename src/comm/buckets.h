@@ -15,6 +15,7 @@
 #include "comm/comm.h"
 #include "device/device.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct buckets;
@@ -25,16 +26,17 @@ struct buckets;
 MUST_USE struct error *buckets_prepare(struct comm *comm, struct device *device);
 
 /* Collective. `gradients` (count) is device memory that outlives the buckets. All memory is allocated
- * here. Checks that all ranks have the same count. */
+ * here. Checks that all ranks have the same count. With `in_tree`, on CPU ranks, sums are those of a binary
+ * tree over the ranks, a power of two (collectives_tree.c), and do not go on beside the computation. */
 MUST_USE struct error *buckets_create(struct buckets **out, struct comm *comm,
                                       struct device *device, float *gradients, int64_t count,
-                                      size_t bucket_bytes);
+                                      size_t bucket_bytes, bool in_tree);
 /* Without buckets_end before it, sums that go on are given up. NULL is fine. */
 void buckets_destroy(struct buckets *buckets);
 int buckets_count(const struct buckets *buckets);
 /* What summing `count` gradients takes of host memory beside them, for the memory plan. */
 MUST_USE struct error *buckets_extra_bytes(size_t *bytes, const struct device *device, int64_t count,
-                                           int world_size);
+                                           int world_size, bool in_tree);
 
 /* Local, returns soon. Elements [first, end of buffer) are final on this rank once the device has done
  * what is queued; begins the buckets that lie wholly in it and have not begun. */

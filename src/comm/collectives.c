@@ -3,8 +3,13 @@
 
 #include <string.h>
 
-struct error *collectives_for(const struct collectives **out, const struct device *device)
+struct error *collectives_for(const struct collectives **out, const struct device *device,
+                              bool in_tree)
 {
+    if (in_tree && !strcmp(collectives_tree.device_kind, device_kind(device))) {
+        *out = &collectives_tree;
+        return NULL;
+    }
     for (int i = 0; collectives_list[i]; i++) {
         if (!strcmp(collectives_list[i]->device_kind, device_kind(device))) {
             *out = collectives_list[i];
@@ -25,6 +30,6 @@ struct error *collectives_prepare(struct comm *comm, struct device *device)
     for (const char *c = device_kind(device); *c; c++)
         kind = kind * 257 + (unsigned char)*c;
     TRY(comm_check_equal(comm, "the kind of device to compute on", kind));
-    TRY(collectives_for(&collectives, device));
+    TRY(collectives_for(&collectives, device, false));
     return collectives->prepare ? collectives->prepare(comm, device) : NULL;
 }

@@ -1,8 +1,8 @@
 /*
  * collectives.h - sums over ranks that go on beside the computation; buckets.h is built on them.
  *
- * `mpi` sums host memory, which is the CPU's own; `nccl` sums the memory of GPUs. Which one it is follows
- * from the device. For src/comm only, but for collectives_prepare.
+ * `mpi` sums host memory, which is the CPU's own, `tree` the same in a fixed order; `nccl` sums the memory
+ * of GPUs. Which one it is follows from the device. For src/comm only, but for collectives_prepare.
  */
 #ifndef GALLEY_COMM_COLLECTIVES_H
 #define GALLEY_COMM_COLLECTIVES_H
@@ -53,13 +53,14 @@ struct collectives {
     void (*close)(void *self);
 };
 
-extern const struct collectives collectives_mpi, collectives_nccl;
-/* What this build has; the last one is NULL. */
+extern const struct collectives collectives_mpi, collectives_nccl, collectives_tree;
+/* What this build has, by device; the last one is NULL. */
 extern const struct collectives *const collectives_list[];
 
-/* The ones for a device, or an error that says what to build. */
-MUST_USE struct error *collectives_for(const struct collectives **out,
-                                       const struct device *device);
+/* The ones for a device, or an error that says what to build. With `in_tree` those that add ranks up a
+ * binary tree, where there are such: NCCL adds in an order of its own. */
+MUST_USE struct error *collectives_for(const struct collectives **out, const struct device *device,
+                                       bool in_tree);
 
 /* Collective, after the device was opened and before anything is allocated with device_allocate_shared. */
 MUST_USE struct error *collectives_prepare(struct comm *comm, struct device *device);

@@ -115,9 +115,15 @@ const struct tokenizer_definition *tokenizer_definition(const struct tokenizer *
 uint64_t tokenizer_fingerprint(const struct tokenizer *tokenizer)
 {
     const struct tokenizer_definition *d = &tokenizer->definition;
+    struct wordpiece_options wordpiece = {.split = false};    /* the other kind's decide nothing */
+    struct bpe_options bpe = {.special_as_text = false};
+    if (d->kind == TOKENIZER_BPE)
+        bpe = d->bpe;
+    else
+        wordpiece = d->wordpiece;
     const uint64_t facts[] = {
-        (uint64_t)d->kind, d->wordpiece.lowercase, d->wordpiece.strip_accents, d->wordpiece.split,
-        d->wordpiece.split_on_cjk, d->bpe.special_as_text,
+        (uint64_t)d->kind, wordpiece.lowercase, wordpiece.strip_accents, wordpiece.split,
+        wordpiece.split_on_cjk, bpe.special_as_text,
         XXH3_64bits(d->vocabulary, d->vocabulary_bytes),
         d->merges ? XXH3_64bits(d->merges, d->merges_bytes) : 0,
     };

@@ -188,7 +188,8 @@ static struct error *open_exchange(struct job *j)
     const size_t bucket_bytes = (size_t)(j->config->comm.bucket_megabytes * 1e6);
     int64_t count;
     float *summed = model_summed(j->model, &count);
-    TRY(buckets_create(&j->buckets, j->comm, j->device, summed, count, bucket_bytes));
+    TRY(buckets_create(&j->buckets, j->comm, j->device, summed, count, bucket_bytes,
+                       j->config->train.reproducible));
     return job_open_feed(j);
 }
 
@@ -281,7 +282,8 @@ struct error *job_make_trainer(struct job *j)
         .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
         .check_every_steps = j->config->train.check_every_steps,
         .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .guard = j->guard,
-        .roll_back = job_roll_back, .roll_back_self = j, .graphs = repeats_steps(j),
+        .roll_back = job_roll_back, .roll_back_self = j,
+        .reproducible = j->config->train.reproducible, .graphs = repeats_steps(j),
         .stop_asked = stop_asked,
         .callbacks = j->callbacks, .callback_count = j->callback_count},
         &(struct trainer_start){.step = j->progress.step, .updates = j->progress.updates,

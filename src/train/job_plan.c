@@ -17,7 +17,7 @@ struct error *job_tell_memory(const struct job *job, double *bytes)
     int64_t count;
     size_t copies;
     (void)model_summed(j->model, &count);
-    TRY(buckets_extra_bytes(&copies, j->device, count, j->ranks));
+    TRY(buckets_extra_bytes(&copies, j->device, count, j->ranks, j->config->train.reproducible));
     const double model = (double)device_allocated_bytes(j->device), summing = (double)copies;
     const double ahead = (double)job_feed_bytes(j), before = (double)j->resident_before;
     log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB to sum "

@@ -13,6 +13,7 @@
  */
 #include "train/trainer.h"
 
+#include "train/leaf_sums.h"
 #include "train/step_slot.h"
 
 #include <math.h>
@@ -33,6 +34,7 @@ struct trainer {
     bool warm;                       /* a full step was queued kernel by kernel */
     struct step_slot slots[SLOTS];   /* step s, counted from 0, in s % SLOTS */
     uint64_t *checksum, *checksum_on_host;    /* for the comparison of ranks */
+    struct leaf_sums *leaf_sums;     /* NULL: micro-batches are added one to the next */
 };
 
 static struct error *allocate(struct trainer *t)
@@ -45,7 +47,8 @@ static struct error *allocate(struct trainer *t)
     t->checksum = memory;
     TRY(device_allocate_host(p->device, &memory, sizeof *t->checksum, "a checksum on the host"));
     t->checksum_on_host = memory;
-    return NULL;
+    return p->reproducible ? leaf_sums_create(&t->leaf_sums, p->device, p->kernels, p->model,
+                                              p->micro_batches) : NULL;
 }
 
 struct error *trainer_create(struct trainer **out, const struct trainer_parts *parts,
@@ -79,6 +82,7 @@ void trainer_destroy(struct trainer *trainer)
         step_slot_close(&trainer->slots[i]);
     device_release(trainer->parts.device, trainer->checksum);
     device_release(trainer->parts.device, trainer->checksum_on_host);
+    leaf_sums_destroy(trainer->leaf_sums);
     free(trainer);
 }
 
@@ -132,10 +136,30 @@ static void run_micro_batches(struct trainer *t, struct step_slot *slot)
         buckets_ready(p->buckets, 0);    /* a short global batch left nothing for this rank */
 }
 
+/* The same, each micro-batch with a gradient of its own; one without samples has one of zeros. */
+static void run_leaves(struct trainer *t, struct step_slot *slot)
+{
+    const struct trainer_parts *p = &t->parts;
+    for (int i = 0; i < slot->micro_batches; i++) {
+        model_zero_gradients(p->model);
+        if (i < slot->live) {
+            const struct under_way u = {.trainer = t, .slot = slot, .micro_batch = i};
+            model_train(p->model, &slot->batches[i], &slot->block->sums.losses,
+                        optimizer_gradient_scale(p->optimizer), NULL, NULL);
+            probe(&u);
+        }
+        leaf_sums_add(t->leaf_sums, i);
+    }
+    buckets_ready(p->buckets, 0);
+}
+
 static struct error *run_step(struct trainer *t, struct step_slot *slot)
 {
     const struct trainer_parts *p = &t->parts;
-    run_micro_batches(t, slot);
+    if (t->leaf_sums)
+        run_leaves(t, slot);
+    else
+        run_micro_batches(t, slot);
     device_event_record(slot->computed, STREAM_COMPUTE);
     TRY(buckets_finish(p->buckets, (double *)&slot->block->sums,
                        sizeof slot->block->sums / sizeof(double)));

@@ -51,6 +51,8 @@ struct trainer_parts {
      * where that stood. */
     struct error *(*roll_back)(void *self, struct trainer_start *start);
     void *roll_back_self;
+    bool reproducible;                 /* micro-batches, a power of two, are summed up a tree, before any
+                                        * sum over ranks begins */
     bool graphs;                       /* the device has them, and steps differ in nothing but their
                                         * slot's data: they are queued as graphs */
     bool (*stop_asked)(void);          /* whether this rank was asked to stop; NULL: never */

@@ -173,7 +173,7 @@ struct summing {
     double *scalars;
 };
 
-static void summing_open(struct summing *s, int64_t count, size_t bucket_bytes)
+static void summing_open(struct summing *s, int64_t count, size_t bucket_bytes, bool in_tree)
 {
     void *memory;
     s->count = count;
@@ -183,7 +183,8 @@ static void summing_open(struct summing *s, int64_t count, size_t bucket_bytes)
     s->scalars = memory;
     s->host = malloc((size_t)count * sizeof(float));
     assert_non_null(s->host);
-    assert_ok(buckets_create(&s->buckets, comm, device, s->values, count, bucket_bytes));
+    assert_ok(buckets_create(&s->buckets, comm, device, s->values, count, bucket_bytes,
+                             in_tree));
 }
 
 static void summing_close(struct summing *s)
@@ -238,7 +239,7 @@ static void test_buckets_sum_in_every_pattern_of_readiness(void **state)
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
         for (size_t b = 0; b < sizeof bucket_bytes / sizeof *bucket_bytes; b++) {
             struct summing s;
-            summing_open(&s, counts[c], bucket_bytes[b]);
+            summing_open(&s, counts[c], bucket_bytes[b], false);
             assert_in_range(buckets_count(s.buckets), 1, (counts[c] + 1023) / 1024);
             for (int step = 0; step < PATTERNS; step++)
                 sum_and_check(&s, step);
@@ -251,7 +252,7 @@ static void test_buckets_serve_many_steps(void **state)
     (void)state;
     enum { STEPS = 300 };
     struct summing s;
-    summing_open(&s, 5000, 4096);
+    summing_open(&s, 5000, 4096, false);
     assert_int_equal(buckets_count(s.buckets), 5);
     for (int step = 0; step < STEPS; step++)
         sum_and_check(&s, step);
@@ -270,6 +271,36 @@ static void check_rough(const float *sums, int64_t count)
     }
 }
 
+/* Of ranks first to first + n - 1: (left half) + (right half), in fp32. */
+static float tree_of(int first, int n, int64_t i)
+{
+    return n == 1 ? rough(first, i) : tree_of(first, n / 2, i) + tree_of(first + n / 2, n / 2, i);
+}
+
+static void test_sums_in_a_tree_are_those_of_the_tree(void **state)
+{
+    (void)state;
+    enum { COUNT = 600007 };    /* in pieces */
+    const int n = comm_world_size(comm);
+    struct summing s;
+    if (strcmp(device_kind(device), "cpu"))
+        return;
+    for (int64_t bucket_bytes = 40000; bucket_bytes <= 1 << 28; bucket_bytes *= 8) {
+        double scalars[SCALARS];
+        summing_open(&s, COUNT, (size_t)bucket_bytes, true);
+        for (int64_t i = 0; i < COUNT; i++)
+            s.host[i] = rough(comm_rank(comm), i);
+        for (int i = 0; i < SCALARS; i++)
+            scalars[i] = comm_rank(comm) + i;
+        summing_run(&s, 0, scalars);
+        for (int64_t i = 0; i < COUNT; i++)
+            assert_true(s.host[i] == tree_of(0, n, i));
+        for (int i = 0; i < SCALARS; i++)
+            assert_true(scalars[i] == n * (n - 1) / 2 + n * i);
+        summing_close(&s);
+    }
+}
+
 /* Weights stay equal only if every rank adds in the same order. */
 static void test_rounded_sums_have_the_same_bits_everywhere(void **state)
 {
@@ -277,7 +308,7 @@ static void test_rounded_sums_have_the_same_bits_everywhere(void **state)
     enum { COUNT = 100003 };
     static float first[COUNT];
     struct summing s;
-    summing_open(&s, COUNT, 40000);
+    summing_open(&s, COUNT, 40000, false);
     for (int step = 0; step < PATTERNS; step++) {
         double scalars[SCALARS] = {0};
         for (int64_t i = 0; i < COUNT; i++)
@@ -302,7 +333,8 @@ static void test_ranks_with_different_gradients_are_refused(void **state)
     if (comm_world_size(comm) == 1)
         return;
     assert_ok(device_allocate_shared(device, &memory, 2000 * sizeof(float), "gradients"));
-    assert_fails(buckets_create(&buckets, comm, device, memory, 2000 - comm_rank(comm), 4096),
+    assert_fails(buckets_create(&buckets, comm, device, memory, 2000 - comm_rank(comm), 4096,
+                                false),
                  "number of gradients");
     assert_null(buckets);
     device_release(device, memory);
@@ -323,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_buckets_sum_in_every_pattern_of_readiness),
         cmocka_unit_test(test_buckets_serve_many_steps),
         cmocka_unit_test(test_rounded_sums_have_the_same_bits_everywhere),
+        cmocka_unit_test(test_sums_in_a_tree_are_those_of_the_tree),
         cmocka_unit_test(test_ranks_with_different_gradients_are_refused),
     };
     const char *kind = getenv("GALLEY_TEST_DEVICE");

@@ -301,6 +301,25 @@ static void test_damaged_files_never_crash(void **state)
     free(vocabulary);
 }
 
+/* Shards are refused by it, so what decides nothing must not count: a run's configuration has options for
+ * both kinds. */
+static void test_the_fingerprint_is_of_what_counts(void **state)
+{
+    (void)state;
+    struct tokenizer *const t = small();
+    struct tokenizer_definition d = *tokenizer_definition(t);
+    struct tokenizer *other;
+    d.wordpiece = (struct wordpiece_options){.lowercase = true, .strip_accents = true};
+    assert_ok(tokenizer_create(&other, &d));
+    assert_true(tokenizer_fingerprint(t) == tokenizer_fingerprint(other));
+    tokenizer_destroy(other);
+    d.bpe.special_as_text = true;
+    assert_ok(tokenizer_create(&other, &d));
+    assert_true(tokenizer_fingerprint(t) != tokenizer_fingerprint(other));
+    tokenizer_destroy(other);
+    tokenizer_destroy(t);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -312,6 +331,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_streamed_text_is_whole_characters),
         cmocka_unit_test(test_bad_files_are_refused),
         cmocka_unit_test(test_damaged_files_never_crash),
+        cmocka_unit_test(test_the_fingerprint_is_of_what_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

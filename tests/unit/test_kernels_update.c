@@ -34,6 +34,18 @@ static void check_sums(struct bench *b)
     assert_true(isnan(*(double *)bench_get(b, result, sizeof(double))));
 }
 
+static void check_add(struct bench *b)
+{
+    const int64_t n = b->s.N * b->s.C;
+    const float *x = bench_values(b, n, 3), *y = bench_values(b, n, 5);
+    float *there = bench_put_floats(b, y, n);
+    b->k->add(b->device, &(struct add){.y = there, .x = bench_put_floats(b, x, n), .count = n});
+    const float *got = bench_get(b, there, (size_t)n * sizeof *got);
+    for (int64_t i = 0; i < n; i++)
+        assert_true(got[i] == y[i] + x[i]);
+}
+
+/* Exactly the sums of the losses' multiples of 2^-24, whatever the order. */
 static void check_sum_losses(struct bench *b)
 {
     const int64_t N = b->s.N;
@@ -46,13 +58,14 @@ static void check_sum_losses(struct bench *b)
         masks[n] = n % 3 != 1;
         masks[N + n] = n % 4 != 3;
         correct[n] = n % 5 < 2;
+        const double loss = rint((double)losses[n] * 0x1p24) * 0x1p-24;
         if (masks[n]) {
-            e.loss += (double)losses[n];
+            e.loss += loss;
             e.loss_tokens++;
             e.correct += correct[n];
         }
         if (masks[N + n]) {
-            e.metric_loss += (double)losses[n];
+            e.metric_loss += loss;
             e.metric_tokens++;
         }
     }
@@ -61,8 +74,7 @@ static void check_sum_losses(struct bench *b)
         .sums = sums, .losses = bench_put_floats(b, losses, N), .correct = there + 2 * N,
         .loss_mask = there, .metric_mask = there + N, .N = N});
     const struct loss_sums *got = bench_get(b, sums, sizeof *got);
-    assert_true(fabs(got->loss - e.loss) < 1e-9 * (double)N);
-    assert_true(fabs(got->metric_loss - e.metric_loss) < 1e-9 * (double)N);
+    assert_true(got->loss == e.loss && got->metric_loss == e.metric_loss);
     assert_true(got->loss_tokens == e.loss_tokens && got->metric_tokens == e.metric_tokens);
     assert_true(got->correct == e.correct);
 }
@@ -205,6 +217,7 @@ static void check_all(struct bench *b)
 {
     check_sums(b);
     check_sum_losses(b);
+    check_add(b);
     check_plan(b);
     check_spikes(b);
     for (int i = 0; i < 3; i++)

@@ -94,7 +94,7 @@ static void rig_open(struct rig *r, int64_t scaled_positions)
                                &(struct optimizer_options){
         .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-7, .scaled_positions = scaled_positions}));
     float *summed = model_summed(r->model, &count);
-    assert_ok(buckets_create(&r->buckets, comm, r->device, summed, count, 4096));
+    assert_ok(buckets_create(&r->buckets, comm, r->device, summed, count, 4096, false));
     r->bytes = (size_t)model_parameters(r->model)->flat_count * sizeof(float);
     r->weights = malloc(r->bytes);
     r->last = malloc(r->bytes);
