@@ -33,7 +33,7 @@ const struct help_page help_pages[] = {
      "    galley inspect FOLDER                    what the newest checkpoint holds: step, epoch, best\n"
      "    galley inspect FOLDER --verify           checks every byte of it\n"
      "    --train.steps=N                          further than planned\n"
-     "    --checkpoint.resume=false                begin anew in the same folder\n\n"
+     "    --checkpoint.resume=false                insist on a new run: refused where there are checkpoints\n\n"
      "To go back further, move the checkpoints behind the wanted step out of FOLDER/checkpoints: the run\n"
      "goes on from the newest that is there, and drops later rows of metrics.jsonl. To train another model\n"
      "from here, choose a new run.folder and set run.start_from to this one.\n"},
