@@ -14,6 +14,14 @@ piped() {
     eval "$writer" | train "$@" --data.train=-
 }
 
+# trained FOLDER: waits until the run has told of its second step
+trained() {
+    for i in $(seq 300); do
+        if grep -qs '^step 2/' "$1.log"; then return; fi
+        sleep 0.2
+    done
+}
+
 # refused TEXT FOLDER: that the run ended with an error that says so
 refused() {
     grep -q "$1" "$2.log" || { echo "$2 does not say \"$1\":"; tail -5 "$2.log"; exit 1; }
@@ -32,7 +40,7 @@ piped 'cat train.txt train.txt' 1 run-ends "${ends[@]}"
 grep -q '"samples": 400,' run-ends/metrics.jsonl
 
 # A slow writer is waited for, and the wait is counted.
-piped '(head -c 60000 text; sleep 2; tail -c +60001 text)' 2 run-slow --train.steps=20 --data.shuffle=false
+piped '(head -c 60000 text; trained run-slow; sleep 2; tail -c +60001 text)' 2 run-slow --train.steps=20 --data.shuffle=false
 waited=$(sed -nE 's/.*"data_wait_ms": ([^,]+),.*/\1/p' run-slow/metrics.jsonl | awk '{ s += $1 } END { print int(s) }')
 [ "$waited" -ge 1000 ] || { echo "waited $waited ms"; exit 1; }
 
@@ -45,10 +53,7 @@ piped 'cat text.gz' 2 run-dies --train.steps=60 --checkpoint.every_steps=5 --dat
 refused 'resuming  after step' run-dies
 (
     head -c 60000 text
-    for i in $(seq 300); do
-        sleep 0.2
-        if grep -qs '^step 2/' run-stop.log; then break; fi
-    done
+    trained run-stop
     kill -USR1 "$(pgrep -o -f 'mpirun.*run.folder=run-stop')"    # which tells all ranks
     sleep 1
 ) | train 2 run-stop --train.steps=400 --data.shuffle=false --data.train=- &&
@@ -74,7 +79,8 @@ bad 'so it must be files' 'cat text' --train.steps=5 --data.validation=-
 bad 'no vocabulary can be learned' 'cat text' --train.steps=5 --tokenizer.vocabulary=
 bad 'standard input is empty' 'true' --train.steps=5
 bad 'a NUL byte' 'head -c 100000 /dev/zero' --train.steps=5
-bad 'holds token' 'head -c 100000 /dev/urandom' --train.steps=5 --data.kind=tokens
+bad 'holds token' 'head -c 100000 /dev/urandom' --train.steps=5 --data.kind=tokens \
+    --data.validation=
 bad_again() {
     local says=$1 writer=$2
     if piped "$writer" 2 run-slow --train.steps=30 --data.shuffle=false; then exit 1; fi
