@@ -162,8 +162,8 @@ struct error *job_make_model(struct job *j)
     if (j->file) {
         struct error *e = spec_compare(checkpoint_spec(j->file), &spec);
         if (e)
-            return error_context(e, "%s holds another model than the configuration",
-                                 checkpoint_path(j->file));
+            return error_context(e, "%s holds another model than the configuration; set model.* back, or "
+                                 "choose another run.folder", checkpoint_path(j->file));
     }
     TRY(kernels_for(&j->kernels, j->device, dtype_named(c->train.precision)));
     TRY(model_create(&j->model, j->device, j->kernels, &spec, &(struct model_options){
@@ -373,6 +373,9 @@ static struct error *tell_plan(const struct job *j)
     if (j->resumed)
         log_info("resuming  after step %lld (epoch %.2f)", (long long)j->progress.step,
                  (double)j->progress.step / (double)j->steps_per_epoch);
+    if (j->progress.step >= j->last_step)
+        log_info("done  nothing is left to train: step %lld of %lld; to go on, raise train.steps or "
+                 "train.epochs", (long long)j->progress.step, (long long)j->last_step);
     return NULL;
 }
 

@@ -44,6 +44,7 @@ train 2 run --train.steps=6 --checkpoint.every_steps=3 --sampling.every_epochs=0
     echo "the run failed"; cat run.log; exit 1; }
 before=$(md5sum run/checkpoints/*.h5)
 refuse 1 'another model' --run.folder=run --model.channels=33
+refuse 2 'tokenizer.lowercase true, now it is false' --run.folder=run --tokenizer.lowercase=false
 refuse 2 'train.global_batch 12' --run.folder=run --train.global_batch=6
 logged=$(md5sum run/metrics.jsonl)
 refuse 2 'run/checkpoints holds 2, the newest of step 6' --run.folder=run --checkpoint.resume=false
@@ -57,6 +58,9 @@ holder=$!
 sleep 0.5
 refuse 2 'in use by' --run.folder=run
 kill $holder; wait $holder 2>/dev/null
+train 2 run --train.steps=6 --checkpoint.every_steps=3 --sampling.every_epochs=0 &&
+    grep -q 'nothing is left to train: step 6 of 6' run.log || {
+    echo "a run that was done does not say so:"; cat run.log; failures=$((failures + 1)); }
 [ "$before" = "$(md5sum run/checkpoints/*.h5)" ] || { echo "checkpoints were touched"; failures=$((failures + 1)); }
 
 # The newest is damaged: it is named, and the one before is used.

@@ -235,7 +235,7 @@ static void test_text_without_a_long_enough_line_says_what_it_has(void **state)
     struct dataset *d;
     assert_fails(open_dataset(&d, path, 513, NULL, *state),
                  "none of the 3 lines of the training data has at least 513 bytes "
-                 "(data.min_bytes); the longest has 7");
+                 "(data.min_bytes); the longest has 7; lower that minimum");
     assert_int_equal(files_in(*state), 1);
     free(path);
 }
