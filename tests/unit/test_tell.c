@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/tell.h"
 
-#include <stdbool.h>
+#include <limits.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,32 +25,31 @@ static void speak(int out, int done, int again)
     _exit(0);
 }
 
-/* Every line must be whole and in order; returns how many there are, and how many were said to miss. */
-static int read_lines(int from, int *missing)
+/* What was read so far. */
+struct heard {
+    int lines, last, missing;
+};
+
+/* Reads `lines` lines, or to the end; each must be whole and in order. */
+static void hear(FILE *in, int lines, struct heard *h)
 {
     char line[256];
-    int lines = 0, last = -1;
-    FILE *in = fdopen(from, "r");
-    assert_non_null(in);
-    *missing = 0;
-    while (fgets(line, sizeof line, in)) {
+    for (int n = 0; n < lines && fgets(line, sizeof line, in); n++) {
         int i, end = 0;
-        if (sscanf(line, "(%d lines are missing: nobody read them)\n%n", missing, &end) == 1 && end > 0)
+        if (sscanf(line, "(%d lines are missing: nobody read them)\n%n", &h->missing, &end) == 1 && end > 0)
             continue;
         if (sscanf(line, "line %d, which says nothing that anybody would have to know\n%n", &i, &end) != 1 ||
-            line[end] || i <= last)
-            fail_msg("after line %d: %s", last, line);
-        last = i;
-        lines++;
+            line[end] || i <= h->last)
+            fail_msg("after line %d: %s", h->last, line);
+        h->last = i;
+        h->lines++;
     }
-    assert_int_equal(last, LINES + LATER - 1);
-    fclose(in);
-    return lines;
 }
 
 static void test_a_reader_that_stops_reading_stops_nobody(void **state)
 {
-    int out[2], done[2], again[2], status, missing;
+    struct heard heard = {.last = -1};
+    int out[2], done[2], again[2], status;
     char c;
     (void)state;
     assert_int_equal(pipe(out) | pipe(done) | pipe(again), 0);
@@ -64,13 +63,19 @@ static void test_a_reader_that_stops_reading_stops_nobody(void **state)
     assert_int_equal(read(done[0], &c, 1), 1);
     assert_true(clock_now_s() - start_s < 10);
 
-    /* The pipe is full; what follows finds room as it is read. */
+    /* The pipe is full, of a thousand lines; what follows finds room in place of those that are read. */
+    FILE *in = fdopen(out[0], "r");
+    assert_non_null(in);
+    hear(in, 5 * LATER, &heard);
+    assert_int_equal(heard.lines, 5 * LATER);
     assert_int_equal(write(again[1], "", 1), 1);
-    const int lines = read_lines(out[0], &missing);
+    hear(in, INT_MAX, &heard);
+    fclose(in);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
-    assert_true(missing > 0);
-    assert_int_equal(lines + missing, LINES + LATER);
+    assert_int_equal(heard.last, LINES + LATER - 1);
+    assert_true(heard.missing > 0);
+    assert_int_equal(heard.lines + heard.missing, LINES + LATER);
     close(done[0]);
     close(again[0]);
     close(again[1]);
