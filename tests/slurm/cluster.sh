@@ -163,6 +163,7 @@ wait)
     die "job $job did not end in $limit s: $(echo "$info" | grep -oE 'JobState=[^ ]*')"
     ;;
 kill)
+    in_host "$3" ip link set eth0 down    # or the kernel would tell others of the connections that end
     end_host "$3" KILL
     ;;
 stop)
