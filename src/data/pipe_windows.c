@@ -341,13 +341,12 @@ static struct error *wait_for_batch(struct pipe_windows *w, struct pipe_take *ta
 }
 
 /* Copies the batch's samples, which stay where they are until the window is left. */
-static void copy_batch(const struct pipe_windows *w, const struct window *window, int rows,
-                       int32_t *ids, int32_t *counts)
+static void copy_batch(const struct pipe_windows *w, const struct window *window, int64_t samples,
+                       int rows, int32_t *ids, int32_t *counts)
 {
     const size_t places = (size_t)w->options.samples.T + 1;
-    const bool shuffle = w->options.shuffle;    /* only of a window that is whole */
-    const struct order order = {.seed = w->options.seed, .shuffle = shuffle,
-                                .samples = shuffle ? window->filled : window->size};
+    const struct order order = {.seed = w->options.seed, .shuffle = w->options.shuffle,
+                                .samples = samples};
     for (int b = 0; b < rows; b++) {
         const int64_t at = order_sample(&order, window->number, w->taken + b);
         memcpy(ids + (size_t)b * places, window->ids + (size_t)at * places, places * sizeof *ids);
@@ -375,13 +374,15 @@ struct error *pipe_windows_take(struct pipe_windows *windows, int32_t *ids, int3
     struct error *e = wait_for_batch(w, take, &found);
     take->windows = w->are_windows;
     struct window *const window = window_at(w, w->number);
+    /* To shuffle, a window is whole; else it may still be filled behind what is taken. */
+    const int64_t samples = window ? window->filled : 0;
     pthread_mutex_unlock(&w->mutex);
     take->waited_s = clock_now_s() - start_s;
     if (e || found != BATCH) {
         take->rows = 0;
         return e;
     }
-    copy_batch(w, window, take->rows, ids, counts);
+    copy_batch(w, window, samples, take->rows, ids, counts);
     pthread_mutex_lock(&w->mutex);
     w->taken += take->rows;
     w->position = position_in(window, w->taken);
