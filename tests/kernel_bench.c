@@ -215,7 +215,7 @@ static void compare(struct bench *b, const char *what, const float *got, const d
         e[i] = (float)expected[i];
         norm += expected[i] * expected[i] / (double)n;
     }
-    const bool cancelled = n < HANDFUL && norm > 0 && norm < 0.1;
+    const bool cancelled = n < HANDFUL && norm > 0 && norm < 1;
     assert_close(what, got, e, n, cancelled ? b->bound / sqrt(norm) : b->bound);
 }
 
