@@ -22,7 +22,10 @@ enum state { IDLE, WRITING, OVER };
 struct saver {
     const char *run_folder;
     int keep;
-    struct checkpoint job;        /* its history is ours */
+    struct checkpoint job;
+    struct history_row *history;  /* the job's; grows by doubling: a copy of a few bytes more for each
+                                   * checkpoint would leave ever larger holes in memory */
+    int history_capacity;
     const struct snapshot *snapshot;
     double stall_s;
     pthread_t thread;
@@ -109,27 +112,39 @@ void saver_destroy(struct saver *saver)
     pthread_join(saver->thread, NULL);
     pthread_mutex_destroy(&saver->lock);
     pthread_cond_destroy(&saver->change);
-    free((void *)saver->job.history);
+    free(saver->history);
     free(saver);
+}
+
+/* The saver is idle. */
+static struct error *copy_history(struct saver *s, const struct history_row *rows, int count)
+{
+    if (count > s->history_capacity) {
+        const int capacity = 2 * count;
+        struct history_row *history = realloc(s->history, (size_t)capacity * sizeof *history);
+        if (!history)
+            return error_new(ERROR_MEMORY, "no memory for a history of %d rows", capacity);
+        s->history = history;
+        s->history_capacity = capacity;
+    }
+    if (count > 0)
+        memcpy(s->history, rows, (size_t)count * sizeof *rows);
+    return NULL;
 }
 
 struct error *saver_begin(struct saver *saver, const struct checkpoint *checkpoint,
                          const struct snapshot *snapshot, double stall_s)
 {
-    const size_t bytes = (size_t)checkpoint->history_rows * sizeof *checkpoint->history;
-    struct history_row *history = malloc(bytes + 1);
-    if (!history)
-        return error_new(ERROR_MEMORY, "no memory for a history of %d rows",
-                         checkpoint->history_rows);
-    if (bytes > 0)
-        memcpy(history, checkpoint->history, bytes);
-
     pthread_mutex_lock(&saver->lock);
     if (saver->state != IDLE)
         BUG("a checkpoint was begun while another is being written");
-    free((void *)saver->job.history);
+    struct error *e = copy_history(saver, checkpoint->history, checkpoint->history_rows);
+    if (e) {
+        pthread_mutex_unlock(&saver->lock);
+        return e;
+    }
     saver->job = *checkpoint;
-    saver->job.history = history;
+    saver->job.history = saver->history;
     saver->snapshot = snapshot;
     saver->stall_s = stall_s;
     saver->state = WRITING;
