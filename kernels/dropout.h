@@ -3,9 +3,9 @@
  *
  * Whether an element is dropped depends on (seed, step, layer, site), on its sample's index in the
  * global batch and on its place in the sample: so masks are the same for any number of ranks and
- * micro-batches and after a resume, and backward draws again what forward drew instead of keeping it.
- * Eight neighbouring elements take 16 bits each of one Philox block. What is kept is scaled up, so
- * that the expectation stays exactly what it was.
+ * micro-batches and after a resume, and backward draws again what forward drew instead of keeping
+ * it. Eight neighbouring elements take 16 bits each of one Philox block. What is kept is scaled up,
+ * so that the expectation stays exactly what it was.
  */
 #ifndef GALLEY_KERNELS_DROPOUT_H
 #define GALLEY_KERNELS_DROPOUT_H
@@ -53,10 +53,10 @@ static inline struct dropout dropout_at(float rate, uint64_t seed, int64_t step,
 }
 
 /*
- * The bits of elements 8 * group .. 8 * group + 7 of a row: element i has the low half of word i / 2
- * where i is even, the high half where it is odd, and is dropped where they are below the threshold.
- * A row is (sample of the global batch, position, 0) of an (N, C) tensor and (sample, query, head) of
- * attention probabilities, whose elements are keys.
+ * The bits of elements 8 * group .. 8 * group + 7 of a row: element i has the low half of word i /
+ * 2 where i is even, the high half where it is odd, and is dropped where they are below the
+ * threshold. A row is (sample of the global batch, position, 0) of an (N, C) tensor and (sample,
+ * query, head) of attention probabilities, whose elements are keys.
  */
 PHILOX_INLINE void dropout_bits(uint64_t key, uint32_t group, uint32_t position, uint32_t sample,
                                 uint32_t head, uint32_t words[4])

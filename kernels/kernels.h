@@ -1,14 +1,16 @@
 /*
- * kernels.h - the contract of the compute kernels: one table of functions per (back-end, precision).
+ * kernels.h - the contract of the compute kernels: one table of functions per (back-end,
+ * precision).
  *
  * The model is written once against this table. `cpu` and `cuda` each fill it; the CPU's is the
  * reference a CUDA kernel is tested against. Slots are at the grain at which fusion pays.
  *
- * Types. "act" is the table's activation type (kernels.activation: fp32, bf16 or fp16); activations, their
- * gradients and the weight operands of matrix products are stored in it. Everything a sum depends on
- * is fp32: accumulation, norm statistics, losses, gradients of parameters, master weights, moments.
- * In a bf16 or fp16 table the `weight` operands are copies in it that `adam` and `convert` write; biases,
- * norm weights and embeddings are read in fp32 from the master copy, as their bytes do not matter.
+ * Types. "act" is the table's activation type (kernels.activation: fp32, bf16 or fp16);
+ * activations, their gradients and the weight operands of matrix products are stored in it.
+ * Everything a sum depends on is fp32: accumulation, norm statistics, losses, gradients of
+ * parameters, master weights, moments. In a bf16 or fp16 table the `weight` operands are copies in
+ * it that `adam` and `convert` write; biases, norm weights and embeddings are read in fp32 from the
+ * master copy, as their bytes do not matter.
  *
  * Gradients of parameters are *added* to what is there (micro-batches accumulate); gradients of
  * activations are written, unless the slot says otherwise. No division by the number of tokens
@@ -60,8 +62,8 @@ struct embed_backward {
 
 /*
  * sum = x + dropout(delta); y = (sum - mean) * rstd * weight + bias, for each of N rows.
- * Source: Ba, Kiros & Hinton 2016, section 3; epsilon inside the root and the biased variance, as in
- * Keras. sum, mean and rstd are kept for the backward pass.
+ * Source: Ba, Kiros & Hinton 2016, section 3; epsilon inside the root and the biased variance, as
+ * in Keras. sum, mean and rstd are kept for the backward pass.
  */
 struct layernorm_forward {
     void *y;                   /* (N, C) act  out */
@@ -75,8 +77,8 @@ struct layernorm_forward {
     struct dropout dropout;    /* of delta */
 };
 
-/* dsum = d(loss)/d(sum): through the norm, plus `dresidual` where the sum is also used beside it. It is
- * the gradient of x, and of delta too where nothing was dropped; else `ddelta` is. */
+/* dsum = d(loss)/d(sum): through the norm, plus `dresidual` where the sum is also used beside it.
+ * It is the gradient of x, and of delta too where nothing was dropped; else `ddelta` is. */
 struct layernorm_backward {
     void *dsum;                /* (N, C) act  out; may be one of its inputs */
     void *ddelta;              /* (N, C) act  out: dropout of dsum; NULL: not wanted; may be an input */
@@ -124,8 +126,8 @@ struct linear_backward {
  * Causal attention of each head over its own sequence, scale 1/sqrt(HS). A key is seen by the
  * queries at and after it, unless key_mask says it is padding or the query's first_key is behind it
  * (texts packed into one row); a query row at padding is computed like any other; a row with no
- * visible key gives zeros. Dropout is of the probabilities, after the softmax. Source: Vaswani et al. 2017, section 3.2.1;
- * masking as in Keras's MultiHeadAttention.
+ * visible key gives zeros. Dropout is of the probabilities, after the softmax. Source: Vaswani et
+ * al. 2017, section 3.2.1; masking as in Keras's MultiHeadAttention.
  */
 struct attention_forward {
     void *out;                 /* (B, T, NH, HS) act  out */
@@ -167,8 +169,8 @@ struct attention_decode {
  * The head fused with softmax and cross entropy, so that logits never reach memory as a whole:
  * z = x . weight + bias; losses = logsumexp(z) - z[target], where mask is 1, else 0.
  * correct = 1 where the largest z (the first of equals) is the target's, for every row.
- * With dx given also backward of the summed loss: dz = (softmax(z) - onehot(target)) * gradient_scale
- * on masked-in rows, dx = dz . weight^T, dweight += x^T . dz, dbias += sum dz.
+ * With dx given also backward of the summed loss: dz = (softmax(z) - onehot(target)) *
+ * gradient_scale on masked-in rows, dx = dz . weight^T, dweight += x^T . dz, dbias += sum dz.
  */
 struct classifier {
     float *losses;             /* (N)  out: cross entropy of every row, masked in or not */
@@ -197,8 +199,9 @@ struct loss_sums {
 };
 
 /*
- * Adds a batch to the sums. Every loss is first rounded to a multiple of 2^-24, which is finer than fp32
- * has it above 1: so the sums are exact up to 2^29, and no order of rows, batches or ranks changes them.
+ * Adds a batch to the sums. Every loss is first rounded to a multiple of 2^-24, which is finer than
+ * fp32 has it above 1: so the sums are exact up to 2^29, and no order of rows, batches or ranks
+ * changes them.
  */
 #define LOSS_UNIT 0x1p-24
 struct sum_losses {
@@ -221,8 +224,8 @@ struct logits_forward {
 };
 
 /*
- * What ranks add up in a step beside the gradients, in device memory: nothing but doubles, so that one
- * sum over ranks takes them all.
+ * What ranks add up in a step beside the gradients, in device memory: nothing but doubles, so that
+ * one sum over ranks takes them all.
  */
 struct step_sums {
     struct loss_sums losses;
@@ -240,8 +243,8 @@ static inline double loss_mean_factor(const struct loss_sums *losses, double sam
 }
 
 /*
- * Learning rates of the updates a step may turn out to be, for the host does not know yet whether the
- * steps before it were skipped: `of[k]` is the one that first + k others come before.
+ * Learning rates of the updates a step may turn out to be, for the host does not know yet whether
+ * the steps before it were skipped: `of[k]` is the one that first + k others come before.
  * alpha = learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t), t = first + k + 1;
  * decay = learning_rate * weight_decay.
  */
@@ -291,15 +294,16 @@ struct update_plan {
 };
 
 /*
- * With mean = 1 / (what the loss is a mean over: loss_tokens, or samples * sample_positions; 0 where
- * that is 0) and s = state->gradient_scale:
+ * With mean = 1 / (what the loss is a mean over: loss_tokens, or samples * sample_positions; 0
+ * where that is 0) and s = state->gradient_scale:
  *   norm = sqrt(squares) * mean / s; gradient_scale = mean / s * min(1, clip_norm / norm).
- * An update is skipped where loss or norm is not finite, or the norm so large that its square, which
- * adam puts into v, is not in fp32. With growth_steps > 0 the loss scale is dynamic: halved by a step
- * whose gradient overflowed while its loss is finite, doubled by the growth_steps-th finite one in a
- * row. Source: Keras's LossScaleOptimizer. With spike_sigma > 0 a step is skipped too whose mean loss or
- * norm is more than so many standard deviations above the mean of the window; every finite step enters
- * the window, skipped or not, so that a lasting change is soon none.
+ * An update is skipped where loss or norm is not finite, or the norm so large that its square,
+ * which adam puts into v, is not in fp32. With growth_steps > 0 the loss scale is dynamic: halved
+ * by a step whose gradient overflowed while its loss is finite, doubled by the growth_steps-th
+ * finite one in a row. Source: Keras's LossScaleOptimizer. With spike_sigma > 0 a step is skipped
+ * too whose mean loss or norm is more than so many standard deviations above the mean of the
+ * window; every finite step enters the window, skipped or not, so that a lasting change is soon
+ * none.
  */
 struct plan_update {
     struct update_plan *plan;        /* (1)  out */
@@ -321,8 +325,8 @@ struct plan_update {
  *   g = gradient * gradient_scale;  p -= p * decay;
  *   m += (g - m) * (1 - beta1);  v += (g * g - v) * (1 - beta2);  p -= alpha * m / (sqrt(v) + epsilon)
  * with gradient_scale, alpha and decay from `plan`; where `squares` is given, squares *
- * gradient_scale^2 takes the place of g * g. Does nothing where the plan says skip. Source: Kingma & Ba
- * 2015, the "epsilon hat" form before section 2.1; Loshchilov & Hutter 2019 for the decay.
+ * gradient_scale^2 takes the place of g * g. Does nothing where the plan says skip. Source: Kingma
+ * & Ba 2015, the "epsilon hat" form before section 2.1; Loshchilov & Hutter 2019 for the decay.
  */
 struct adam {
     float *weights, *m, *v;    /* (count)  in and out */
@@ -360,8 +364,8 @@ struct sum_of_squares {
 
 /*
  * A hash of `count` floats, by their bits, to compare replicas: the sum modulo 2^64 of
- * mix(i * 0x9E3779B97F4A7C15 + bits of x[i]), mix the finisher of splitmix64 (Steele, Lea & Flood 2014).
- * A sum, so that every order and every number of threads gives the same.
+ * mix(i * 0x9E3779B97F4A7C15 + bits of x[i]), mix the finisher of splitmix64 (Steele, Lea & Flood
+ * 2014). A sum, so that every order and every number of threads gives the same.
  */
 struct checksum {
     uint64_t *result;          /* (1)  out */
@@ -369,7 +373,8 @@ struct checksum {
     int64_t count;
 };
 
-/* The largest sizes that will be asked for, so that scratch memory is there before the first step. */
+/* The largest sizes that will be asked for, so that scratch memory is there before the first
+ * step. */
 struct kernel_limits {
     int64_t N;                 /* rows of a batch */
     int T, C, F, NH, HS, V;

@@ -1,4 +1,5 @@
-/* data_files.h - text files for the tests of the data layer: a folder of their own, packing, noise. */
+/* data_files.h - text files for the tests of the data layer: a folder of their own, packing,
+ * noise. */
 #ifndef GALLEY_TESTS_DATA_FILES_H
 #define GALLEY_TESTS_DATA_FILES_H
 

@@ -1,4 +1,5 @@
-/* datasets.h - datasets for the tests of the data layer: opened, read, and what they leave in folders. */
+/* datasets.h - datasets for the tests of the data layer: opened, read, and what they leave in
+ * folders. */
 #ifndef GALLEY_TESTS_DATASETS_H
 #define GALLEY_TESTS_DATASETS_H
 

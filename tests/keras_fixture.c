@@ -1,4 +1,5 @@
-/* keras_fixture.c - reads KerasHub's mini_gpt and gpt2 fixtures (HDF5) into Galley's order of parameters. */
+/* keras_fixture.c - reads KerasHub's mini_gpt and gpt2 fixtures (HDF5) into Galley's order of
+ * parameters. */
 #include "keras_fixture.h"
 
 #include "testing.h"

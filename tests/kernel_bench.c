@@ -203,8 +203,8 @@ float *bench_get_act(struct bench *b, const void *device, int64_t n)
     return x;
 }
 
-/* A handful of values may all be small by cancellation: their errors count against what went in, which
- * is near 1. */
+/* A handful of values may all be small by cancellation: their errors count against what went in,
+ * which is near 1. */
 static void compare(struct bench *b, const char *what, const float *got, const double *expected,
                     int64_t n)
 {

@@ -1,10 +1,10 @@
 /*
- * kernel_bench.h - a bench to try the kernels of any device on: values in host memory, their copies in
- * device memory, and comparison of what comes back with float64.
+ * kernel_bench.h - a bench to try the kernels of any device on: values in host memory, their copies
+ * in device memory, and comparison of what comes back with float64.
  *
- * A test program takes [DEVICE [SEED]]: "cpu" (the default) or "cuda", which is skipped (exit code 77)
- * where no GPU is visible; SEED repeats a run, else it is a new one each time and printed. Outputs are
- * filled with garbage before, so that what a kernel leaves out is seen.
+ * A test program takes [DEVICE [SEED]]: "cpu" (the default) or "cuda", which is skipped (exit code
+ * 77) where no GPU is visible; SEED repeats a run, else it is a new one each time and printed.
+ * Outputs are filled with garbage before, so that what a kernel leaves out is seen.
  */
 #ifndef GALLEY_TESTS_KERNEL_BENCH_H
 #define GALLEY_TESTS_KERNEL_BENCH_H
@@ -32,8 +32,8 @@ struct bench_options {
 };
 struct bench_options bench_arguments(int argc, char **argv);
 
-/* Calls `check` with a bench for every precision of the device (on a GPU also fp32 with TF32 products)
- * and every shape; what it allocated is released after each call. */
+/* Calls `check` with a bench for every precision of the device (on a GPU also fp32 with TF32
+ * products) and every shape; what it allocated is released after each call. */
 void bench_run(const struct bench_options *options, void (*check)(struct bench *b));
 
 /* Uniform in [-1, 1). */
@@ -60,8 +60,8 @@ void check_act(struct bench *b, const char *what, const void *got, const double 
 void check_floats(struct bench *b, const char *what, const float *got, const double *expected,
                   int64_t n);
 
-/* None, or some of a micro-batch that begins at sample 3 of its global batch; and what it multiplies
- * element i of row (b, position, head) with, from the contract, bit by bit. */
+/* None, or some of a micro-batch that begins at sample 3 of its global batch; and what it
+ * multiplies element i of row (b, position, head) with, from the contract, bit by bit. */
 struct dropout bench_dropout(const struct bench *b, bool on);
 double bench_kept(const struct dropout *d, int64_t b, int64_t position, int64_t head, int64_t i);
 

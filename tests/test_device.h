@@ -1,4 +1,5 @@
-/* test_device.h - the device that a test program is told to try: "cpu", or "cuda" where there is one. */
+/* test_device.h - the device that a test program is told to try: "cpu", or "cuda" where there is
+ * one. */
 #ifndef GALLEY_TESTS_TEST_DEVICE_H
 #define GALLEY_TESTS_TEST_DEVICE_H
 
@@ -8,7 +9,8 @@
 
 enum { TEST_SKIPPED = 77 };
 
-/* `name`; the test ends as skipped where no GPU is visible, with code 2 where there is no such device. */
+/* `name`; the test ends as skipped where no GPU is visible, with code 2 where there is no such
+ * device. */
 static inline const char *test_device(const char *name)
 {
     struct device *best;

@@ -1,4 +1,5 @@
-/* testing.h - what the unit tests share: cmocka, error checks, comparisons that print what differs. */
+/* testing.h - what the unit tests share: cmocka, error checks, comparisons that print what
+ * differs. */
 #ifndef GALLEY_TESTS_TESTING_H
 #define GALLEY_TESTS_TESTING_H
 

@@ -1,15 +1,16 @@
 /*
  * classifier.c - the head fused with softmax and cross entropy.
  *
- * Rows go through in tiles: logits of a tile, their softmax and gradient in place, then both products
- * of backward while the tile is still in the last-level cache. Logits as a whole (164 MB for 8192
- * rows of 5000) never exist.
+ * Rows go through in tiles: logits of a tile, their softmax and gradient in place, then both
+ * products of backward while the tile is still in the last-level cache. Logits as a whole (164 MB
+ * for 8192 rows of 5000) never exist.
  */
 #include "kernels/cpu/cpu.h"
 
 /*
- * The weight's gradient is computed as (V, C), tile after tile, also where the weight is (C, V): with
- * two threads the product is a quarter faster that way round (Zen 4, fp32: 198 against 158 GFLOP/s).
+ * The weight's gradient is computed as (V, C), tile after tile, also where the weight is (C, V):
+ * with two threads the product is a quarter faster that way round (Zen 4, fp32: 198 against 158
+ * GFLOP/s).
  */
 struct scratch {
     float *z;          /* (CLASSIFIER_TILE, V): logits, then in fp32 their gradient */

@@ -2,9 +2,9 @@
  * cpu.h - what the CPU kernels share: their state on the device, scratch memory, and the list of
  * kernels that each instruction set is compiled for.
  *
- * The files simd_*.c are compiled once for every instruction set worth having (CMakeLists.txt beside
- * this file) with KERNELS_ISA set to its name, which becomes part of every function's name. table.c
- * chooses one set when the program starts.
+ * The files simd_*.c are compiled once for every instruction set worth having (CMakeLists.txt
+ * beside this file) with KERNELS_ISA set to its name, which becomes part of every function's name.
+ * table.c chooses one set when the program starts.
  */
 #ifndef GALLEY_KERNELS_CPU_CPU_H
 #define GALLEY_KERNELS_CPU_CPU_H
@@ -32,15 +32,16 @@ struct cpu_state *cpu_state(struct device *device);
 float *cpu_thread_scratch(struct device *device, int64_t floats);
 /* The shared scratch; asking for more than was reserved is a bug. */
 void *cpu_shared_scratch(struct device *device, size_t bytes);
-/* Products of so few rows are our own: weights are read from memory once a row at most, and from the
- * cache for the others. */
+/* Products of so few rows are our own: weights are read from memory once a row at most, and from
+ * the cache for the others. */
 enum { FEW_ROWS = 4 };
-/* One product: by the library, a failure latched in the device and named by the kernel that asked; or by
- * ourselves, if it has few rows. */
+/* One product: by the library, a failure latched in the device and named by the kernel that asked;
+ * or by ourselves, if it has few rows. */
 void cpu_matmul(struct device *device, const char *kernel, const struct matmul *product);
 
-/* Rows of the classifier that are computed at a time. 512 rows of logits stay in the last-level cache;
- * fewer make the products slower (Zen 4, 2 cores: dweight 170 GFLOP/s at 256 rows, 198 at 512). */
+/* Rows of the classifier that are computed at a time. 512 rows of logits stay in the last-level
+ * cache; fewer make the products slower (Zen 4, 2 cores: dweight 170 GFLOP/s at 256 rows, 198 at
+ * 512). */
 enum { CLASSIFIER_TILE = 512 };
 
 /* What the classifier needs of the shared scratch. */

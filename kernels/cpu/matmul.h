@@ -1,8 +1,8 @@
 /*
  * matmul.h - matrix products on the CPU, the one thing left to a library (oneDNN, or OpenBLAS).
  *
- * c = a . b (+ bias) (+ c), all row-major. The engine keeps a prepared plan for every combination of
- * sizes and options it has met, so that a training loop prepares nothing after its first step.
+ * c = a . b (+ bias) (+ c), all row-major. The engine keeps a prepared plan for every combination
+ * of sizes and options it has met, so that a training loop prepares nothing after its first step.
  */
 #ifndef GALLEY_KERNELS_CPU_MATMUL_H
 #define GALLEY_KERNELS_CPU_MATMUL_H

@@ -1,4 +1,5 @@
-/* onednn_v2.c - preparing products with oneDNN 2.x: operation descriptors, memory descriptors by value. */
+/* onednn_v2.c - preparing products with oneDNN 2.x: operation descriptors, memory descriptors by
+ * value. */
 #include "kernels/cpu/onednn.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* onednn_v3.c - preparing products with oneDNN 3.x: no operation descriptors, memory descriptors are
- * handles. */
+/* onednn_v3.c - preparing products with oneDNN 3.x: no operation descriptors, memory descriptors
+ * are handles. */
 #include "kernels/cpu/onednn.h"
 
 #include <string.h>

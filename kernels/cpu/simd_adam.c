@@ -1,4 +1,5 @@
-/* simd_adam.c - what walks the flat parameter buffers: Adam, rounding to bf16, addition, sums, hashes. */
+/* simd_adam.c - what walks the flat parameter buffers: Adam, rounding to bf16, addition, sums,
+ * hashes. */
 #include "kernels/cpu/simd.h"
 
 #include <math.h>

@@ -1,10 +1,11 @@
 /*
  * simd_attention.c - causal attention, forward and backward, one head of one sequence at a time.
  *
- * Each thread copies a head's q, k and v into padded fp32 scratch that stays in its cache, then works
- * on blocks of QUERIES query rows against all keys up to the block's last: the scores of a block are
- * the only thing that grows with T (QUERIES x T floats). Backward computes the probabilities again
- * from the scores and the saved log-sum-exp, as Dao et al. 2022 (FlashAttention), section 3.1.
+ * Each thread copies a head's q, k and v into padded fp32 scratch that stays in its cache, then
+ * works on blocks of QUERIES query rows against all keys up to the block's last: the scores of a
+ * block are the only thing that grows with T (QUERIES x T floats). Backward computes the
+ * probabilities again from the scores and the saved log-sum-exp, as Dao et al. 2022
+ * (FlashAttention), section 3.1.
  *
  * All products go through multiply(), blocked in registers by hand: the sizes are too small for a
  * library call, and 85 columns too odd for the compiler.
@@ -134,8 +135,8 @@ static inline int64_t first_key_of(const int32_t *first_key, int64_t b, int64_t 
     return first_key ? first_key[b * T + t] : 0;
 }
 
-/* The first key that any of `queries` queries from t on sees, down to a block's boundary: what stands
- * before it need not be computed. */
+/* The first key that any of `queries` queries from t on sees, down to a block's boundary: what
+ * stands before it need not be computed. */
 static int64_t first_column(const int32_t *first_key, int64_t b, int64_t t, int64_t queries, int64_t T)
 {
     if (!first_key)
@@ -159,8 +160,8 @@ static inline void clear_unseen(float *s, const struct score_row *r)
     memset(s + r->t + 1, 0, (size_t)(r->end - r->t - 1) * sizeof(float));
 }
 
-/* Softmax of scores over the keys that are seen, unnormalised, zeros elsewhere; returns the sum, and
- * the maximum that was subtracted. */
+/* Softmax of scores over the keys that are seen, unnormalised, zeros elsewhere; returns the sum,
+ * and the maximum that was subtracted. */
 static float softmax_row(float *s, const float *visible, const struct score_row *r, float *max_out)
 {
     float max = -INFINITY;
@@ -239,8 +240,9 @@ void simd_attention_forward(struct device *device, enum dtype act,
     }
 }
 
-/* One query: its probability row from scores, as forward used it, and the scores' gradients from dout .
- * v^T. With dropout's mask m: out = sum (p m) v, so dp = m (dout . v), and ds = p (dp - D). */
+/* One query: its probability row from scores, as forward used it, and the scores' gradients from
+ * dout . v^T. With dropout's mask m: out = sum (p m) v, so dp = m (dout . v), and ds = p (dp -
+ * D). */
 static void backward_row(const struct head *h, const struct score_row *r, float *p, float *dp,
                          float lse, float D)
 {

@@ -1,9 +1,11 @@
-/* simd_cross_entropy.c - softmax and cross entropy of a tile of logits, with the gradient in place. */
+/* simd_cross_entropy.c - softmax and cross entropy of a tile of logits, with the gradient in
+ * place. */
 #include "kernels/cpu/simd.h"
 
 #include <math.h>
 
-/* The largest logit. Lanes are folded at the end, which the compiler cannot do by itself for max. */
+/* The largest logit. Lanes are folded at the end, which the compiler cannot do by itself for
+ * max. */
 static float row_max(const float *z, int V)
 {
     float best = -INFINITY;

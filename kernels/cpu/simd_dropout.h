@@ -4,8 +4,8 @@
 
 #include "kernels/cpu/simd.h"
 
-/* to = x with dropout: n elements of a row from its element `start`, a multiple of 8, on; `to` may be
- * x. */
+/* to = x with dropout: n elements of a row from its element `start`, a multiple of 8, on; `to` may
+ * be x. */
 static inline void drop_elements(float *to, const float *x, int64_t start, int64_t n,
                                  const struct dropout *d, uint32_t position, uint32_t sample,
                                  uint32_t head)
@@ -30,8 +30,8 @@ static inline void drop_elements(float *to, const float *x, int64_t start, int64
     }
 }
 
-/* The same of row n of an (N, C) tensor: x itself where nothing is dropped, else `buffer`, which may
- * be x. */
+/* The same of row n of an (N, C) tensor: x itself where nothing is dropped, else `buffer`, which
+ * may be x. */
 static inline const float *drop_row(const struct dropout *d, int64_t n, const float *x,
                                     int64_t start, int64_t count, float *buffer)
 {

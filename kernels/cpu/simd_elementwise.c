@@ -1,13 +1,13 @@
-/* simd_elementwise.c - GELU, activation derivatives, sums: what linear layers and the classifier need
- * beside their matrix products. */
+/* simd_elementwise.c - GELU, activation derivatives, sums: what linear layers and the classifier
+ * need beside their matrix products. */
 #include "kernels/cpu/simd.h"
 
 #include <omp.h>
 
 enum { BLOCK = 1024 };    /* elements at a time: fits the first-level cache as fp32 */
 
-/* 0.5 x (1 + tanh(u)) = x - x / (exp(2u) + 1), u = sqrt(2/pi) (x + 0.044715 x^3). Source: Hendrycks &
- * Gimpel 2016, section 2, the tanh form of GPT-2. */
+/* 0.5 x (1 + tanh(u)) = x - x / (exp(2u) + 1), u = sqrt(2/pi) (x + 0.044715 x^3). Source: Hendrycks
+ * & Gimpel 2016, section 2, the tanh form of GPT-2. */
 static inline float gelu(float x)
 {
     const float u2 = 1.5957691216f * (x + 0.044715f * x * x * x);

@@ -26,8 +26,9 @@ void simd_embed_forward(struct device *device, enum dtype act, const struct embe
 }
 
 /*
- * Threads share the channels, not the rows: each walks all tokens in order and adds its own columns.
- * So nothing is added twice at once, and the order of the sums does not depend on the threads.
+ * Threads share the channels, not the rows: each walks all tokens in order and adds its own
+ * columns. So nothing is added twice at once, and the order of the sums does not depend on the
+ * threads.
  */
 void simd_embed_backward(struct device *device, enum dtype act, const struct embed_backward *a)
 {

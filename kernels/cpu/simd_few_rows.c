@@ -1,9 +1,9 @@
 /*
- * simd_few_rows.c - matrix products with few rows, as decoding has them: each weight is read once, and
- * reading them is all that takes time.
+ * simd_few_rows.c - matrix products with few rows, as decoding has them: each weight is read once,
+ * and reading them is all that takes time.
  *
- * A library's product packs its operands, which here costs more than the product: with one row of bf16
- * oneDNN reads weights at 3.5 GB/s.
+ * A library's product packs its operands, which here costs more than the product: with one row of
+ * bf16 oneDNN reads weights at 3.5 GB/s.
  */
 #include "kernels/cpu/simd.h"
 
@@ -25,8 +25,8 @@ ALWAYS_INLINE float element(const void *from, int64_t i, bool bf16)
     return bf16 ? bf16_to_float(((const uint16_t *)from)[i]) : ((const float *)from)[i];
 }
 
-/* PAIR elements from `i` on: of fp32 the first half and the second; of bf16 the even ones and the odd
- * ones, as the halves of a word become floats by a shift and a mask. */
+/* PAIR elements from `i` on: of fp32 the first half and the second; of bf16 the even ones and the
+ * odd ones, as the halves of a word become floats by a shift and a mask. */
 struct pair {
     vec x, y;
 };
@@ -54,8 +54,8 @@ static void put_in_order(float *sums, int64_t n)
     }
 }
 
-/* sums (columns) += rows k..k + steps - 1 of b, from column `first` on, times those elements of a row.
- * Whole pairs of columns stand in pair_at's order. */
+/* sums (columns) += rows k..k + steps - 1 of b, from column `first` on, times those elements of a
+ * row. Whole pairs of columns stand in pair_at's order. */
 ALWAYS_INLINE void add_rows(float *restrict sums, const struct matmul *p, int64_t row, int64_t k,
                             int64_t first, int64_t columns, int steps, bool bf16)
 {
@@ -104,8 +104,8 @@ ALWAYS_INLINE float sum_of_lanes(vec v)
     return lanes[0];
 }
 
-/* Row `row` of a . row `column` of b, which is transposed. Four sums hide the latency of additions; one
- * row of b at a time is what the processor's prefetching follows best. */
+/* Row `row` of a . row `column` of b, which is transposed. Four sums hide the latency of additions;
+ * one row of b at a time is what the processor's prefetching follows best. */
 ALWAYS_INLINE float dot_row(const struct matmul *p, int64_t row, int64_t column, bool bf16)
 {
     const int64_t K = p->K, a = row * K, b = column * K;

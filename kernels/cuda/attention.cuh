@@ -1,10 +1,11 @@
 /*
- * attention.cuh - what forward and backward of attention share: tiles in shared memory and the products
- * of a warp on them.
+ * attention.cuh - what forward and backward of attention share: tiles in shared memory and the
+ * products of a warp on them.
  *
- * A block has four warps; each owns 16 rows (queries, or keys) of a block of 64 and walks over tiles of
- * the other side. Heads are padded with zeros to a multiple of 16 channels in shared memory only, so any
- * head size up to 128 is right, and those whose rows are aligned to 16 bytes are loaded asynchronously.
+ * A block has four warps; each owns 16 rows (queries, or keys) of a block of 64 and walks over
+ * tiles of the other side. Heads are padded with zeros to a multiple of 16 channels in shared
+ * memory only, so any head size up to 128 is right, and those whose rows are aligned to 16 bytes
+ * are loaded asynchronously.
  */
 #ifndef GALLEY_KERNELS_CUDA_ATTENTION_CUH
 #define GALLEY_KERNELS_CUDA_ATTENTION_CUH
@@ -46,8 +47,8 @@ template <typename T> struct head_rows {
     bool aligned;       /* rows begin at multiples of 16 bytes, and so do heads */
 };
 
-/* tile (ROWS, HSP) = rows `start` and on of a head, zeros around. Where rows are aligned they are there
- * after the next copy_async_commit and wait; a barrier must follow in any case. */
+/* tile (ROWS, HSP) = rows `start` and on of a head, zeros around. Where rows are aligned they are
+ * there after the next copy_async_commit and wait; a barrier must follow in any case. */
 template <typename T, int HSP, int ROWS>
 __device__ void load_tile(T *tile, const head_rows<T> &head, int start)
 {
@@ -110,8 +111,8 @@ __device__ void add_product(mma_c (&c)[HSP / 8], const mma_c (&p)[N / 8], const 
     }
 }
 
-/* Writes c (16, HSP), times a factor for the lane's first and second row, to two rows of HS channels;
- * NULL: that row is not there. */
+/* Writes c (16, HSP), times a factor for the lane's first and second row, to two rows of HS
+ * channels; NULL: that row is not there. */
 template <typename T, int HSP>
 __device__ void store_rows(T *const (&rows)[2], const mma_c (&c)[HSP / 8], const float (&factor)[2],
                            int HS)

@@ -4,10 +4,10 @@
  *
  * With P = exp(S - lse), dP = dout . v^T, D = sum over channels of dout * out, dS = P * (dP - D):
  *   dv = P^T . dout,  dk = dS^T . q,  dq = dS . k.
- * One kernel walks from a block of keys over the queries that see it and sums dk and dv in registers,
- * another from a block of queries over its keys and sums dq. Scores are computed twice, and in return
- * nothing is added by two blocks, so that the result does not depend on their order. With dropout's
- * mask m, P is m P in dv, and dP is m dP.
+ * One kernel walks from a block of keys over the queries that see it and sums dk and dv in
+ * registers, another from a block of queries over its keys and sums dq. Scores are computed twice,
+ * and in return nothing is added by two blocks, so that the result does not depend on their order.
+ * With dropout's mask m, P is m P in dv, and dP is m dP.
  */
 #include "kernels/cuda/attention.cuh"
 
@@ -28,8 +28,8 @@ struct backward_arguments {
     struct dropout dropout;
 };
 
-/* The block of rows that stays, and two tiles each of what it walks over: (k, v) and (q, dout), or the
- * other way round. */
+/* The block of rows that stays, and two tiles each of what it walks over: (k, v) and (q, dout), or
+ * the other way round. */
 template <typename T, int HSP> struct backward_shared {
     T rows[2][ATTENTION_ROWS * TILE_LD<T, HSP>];
     T tiles[2][2][TILE * TILE_LD<T, HSP>];

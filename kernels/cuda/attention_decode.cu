@@ -1,8 +1,9 @@
 /*
  * attention_decode.cu - attention of new positions against a cache of keys and values.
  *
- * New keys and values go to the cache first. Then a block takes one head of one new position: warps share
- * the keys, each with a softmax of its own over those it saw, and their results are combined in order.
+ * New keys and values go to the cache first. Then a block takes one head of one new position: warps
+ * share the keys, each with a softmax of its own over those it saw, and their results are combined
+ * in order.
  */
 #include "kernels/cuda/attention.cuh"
 

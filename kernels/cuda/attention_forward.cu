@@ -1,7 +1,8 @@
 /*
- * attention_forward.cu - causal attention, forward: a block of 64 queries of one head walks over the
- * tiles of keys and values that it sees, keeping the softmax's maximum and sum. Scores never leave the
- * registers. Source: Dao et al. 2022 (FlashAttention), algorithm 1; Dao 2023, section 3.1.
+ * attention_forward.cu - causal attention, forward: a block of 64 queries of one head walks over
+ * the tiles of keys and values that it sees, keeping the softmax's maximum and sum. Scores never
+ * leave the registers. Source: Dao et al. 2022 (FlashAttention), algorithm 1; Dao 2023, section
+ * 3.1.
  */
 #include "kernels/cuda/attention.cuh"
 

@@ -1,10 +1,10 @@
 /*
  * classifier.cu - the head fused with softmax and cross entropy.
  *
- * Rows go through in chunks: logits of a chunk, their softmax, its gradient in the activation type, then
- * both products of backward; logits as a whole (13 GB for 64 x 1024 rows of GPT-2's words) never exist.
- * Rows of the chunk's matrices are padded to a multiple of 128 elements, as products on odd row lengths
- * (GPT-2 has 50257 words) are slow.
+ * Rows go through in chunks: logits of a chunk, their softmax, its gradient in the activation type,
+ * then both products of backward; logits as a whole (13 GB for 64 x 1024 rows of GPT-2's words)
+ * never exist. Rows of the chunk's matrices are padded to a multiple of 128 elements, as products
+ * on odd row lengths (GPT-2 has 50257 words) are slow.
  */
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/elements.cuh"
@@ -89,7 +89,8 @@ __device__ maximum row_maximum(const float *z, const float *bias, int V)
 
 /*
  * A block a row of the chunk: loss, whether the first largest is the target's, and, with dz, the
- * gradient (softmax - onehot) * scale of rows that count, 0 of others. z and dz have rows of ld elements.
+ * gradient (softmax - onehot) * scale of rows that count, 0 of others. z and dz have rows of ld
+ * elements.
  */
 template <typename T>
 __global__ void cross_entropy_kernel(float *losses, uint8_t *correct, T *dz, const float *z,

@@ -1,8 +1,8 @@
 /*
  * column_sums.cu - sums over the rows of a matrix, always in the same order.
  *
- * Rows are cut into parts, whose number depends on the shape alone; a block sums 32 packs of columns of
- * one part, and a second kernel the parts.
+ * Rows are cut into parts, whose number depends on the shape alone; a block sums 32 packs of
+ * columns of one part, and a second kernel the parts.
  */
 #include "kernels/cuda/column_sums.h"
 

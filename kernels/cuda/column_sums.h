@@ -10,8 +10,8 @@ extern "C" {
 
 enum { COLUMN_SUMS_PARTS = 128 };    /* at most */
 
-/* sums (M) += column sums of x (N, M) act, whose rows are ld elements apart. `partial` is scratch of
- * COLUMN_SUMS_PARTS * M floats. `kernel` is who asks, for the error. */
+/* sums (M) += column sums of x (N, M) act, whose rows are ld elements apart. `partial` is scratch
+ * of COLUMN_SUMS_PARTS * M floats. `kernel` is who asks, for the error. */
 void cuda_column_sums(struct device *device, const char *kernel, enum dtype act, float *sums,
                       const void *x, int64_t N, int M, int64_t ld, float *partial);
 

@@ -1,9 +1,10 @@
 /*
  * cublaslt_library.c - stands in for cuBLASLt at link time, and loads it when a GPU is used.
  *
- * The library has half a gigabyte: linked in the ordinary way it would be mapped by every start of the
- * program, and a machine without it could not start the program at all. So its functions are defined
- * here, each passing on to the loaded library's. What stands below is every function that Galley calls.
+ * The library has half a gigabyte: linked in the ordinary way it would be mapped by every start of
+ * the program, and a machine without it could not start the program at all. So its functions are
+ * defined here, each passing on to the loaded library's. What stands below is every function that
+ * Galley calls.
  */
 #include "kernels/cuda/cublaslt_library.h"
 

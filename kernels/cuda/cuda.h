@@ -1,5 +1,6 @@
 /*
- * cuda.h - what the CUDA kernels share: their state on the device, and the functions table.c collects.
+ * cuda.h - what the CUDA kernels share: their state on the device, and the functions table.c
+ * collects.
  *
  * One file a family of kernels: its entry points, below, choose the launch geometry, queue the
  * kernels on the device's stream and latch what fails. `act` is the type of the activations.
@@ -16,8 +17,8 @@ extern "C" {
 
 struct matmul_plans;
 struct matmul_plans *cuda_matmul_plans(struct device *device);
-/* The scratch memory that all kernels of the device share one after the other, aligned to 256 bytes;
- * asking for more than was reserved is a bug. */
+/* The scratch memory that all kernels of the device share one after the other, aligned to 256
+ * bytes; asking for more than was reserved is a bug. */
 void *cuda_scratch(struct device *device, size_t bytes);
 /* Latches a failed launch, named by its kernel and the shape it was asked for. */
 void cuda_launched(struct device *device, cudaError_t status, const char *kernel,

@@ -13,8 +13,8 @@ __device__ inline float dropout_factor(const struct dropout &d, const uint32_t w
     return (word >> (i % 2 * 16) & 0xffffu) < d.threshold ? 0.0f : d.scale;
 }
 
-/* x[0..W-1], elements `first` and on of a row; W divides `first` and 8. Whole rows of an (N, C) tensor
- * have head 0. */
+/* x[0..W-1], elements `first` and on of a row; W divides `first` and 8. Whole rows of an (N, C)
+ * tensor have head 0. */
 template <int W>
 __device__ inline void drop(float *x, const struct dropout &d, uint32_t first, uint32_t position,
                             uint32_t sample, uint32_t head)

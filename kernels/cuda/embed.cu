@@ -1,9 +1,9 @@
 /*
  * embed.cu - token and position embedding, forward and backward.
  *
- * Backward adds many rows of the gradient to one row of a table, and must always add them in the same
- * order. So blocks share the tables' rows, not the gradient's: each walks all keys (tokens, positions),
- * picks those of its own in their order, and adds up runs of the same key in registers.
+ * Backward adds many rows of the gradient to one row of a table, and must always add them in the
+ * same order. So blocks share the tables' rows, not the gradient's: each walks all keys (tokens,
+ * positions), picks those of its own in their order, and adds up runs of the same key in registers.
  */
 #include "kernels/cuda/dropout.cuh"
 #include "kernels/cuda/elements.cuh"

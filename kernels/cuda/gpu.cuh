@@ -1,6 +1,6 @@
 /*
- * gpu.cuh - the few ways in which kernels touch the machine beside plain CUDA C++: launching, dynamic
- * shared memory, asynchronous copies into it.
+ * gpu.cuh - the few ways in which kernels touch the machine beside plain CUDA C++: launching,
+ * dynamic shared memory, asynchronous copies into it.
  */
 #ifndef GALLEY_KERNELS_CUDA_GPU_CUH
 #define GALLEY_KERNELS_CUDA_GPU_CUH
@@ -39,8 +39,9 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_byt
 
 /*
  * Copies 16 bytes from global to shared memory, both aligned to 16, behind the thread's back; zeros
- * where not `valid` (global is not read then). What a thread copied up to its last copy_async_commit
- * is there after copy_async_wait, for the other threads after a barrier behind that.
+ * where not `valid` (global is not read then). What a thread copied up to its last
+ * copy_async_commit is there after copy_async_wait, for the other threads after a barrier behind
+ * that.
  */
 __device__ inline void copy_async_16(void *shared, const void *global, bool valid)
 {

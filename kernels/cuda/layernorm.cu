@@ -1,9 +1,9 @@
 /*
  * layernorm.cu - layer norm fused with the residual sum before it, forward and backward.
  *
- * A warp works on a row; a lane always on the same channels of it, so nothing but the row's sums moves
- * between lanes. Backward adds up the gradients of weight and bias warp by warp in shared memory, then
- * block by block in scratch, then over all blocks: always in the same order.
+ * A warp works on a row; a lane always on the same channels of it, so nothing but the row's sums
+ * moves between lanes. Backward adds up the gradients of weight and bias warp by warp in shared
+ * memory, then block by block in scratch, then over all blocks: always in the same order.
  */
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dropout.cuh"

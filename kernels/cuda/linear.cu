@@ -1,9 +1,9 @@
 /*
  * linear.cu - linear layers: matrix products with what goes before and after them.
  *
- * Bias, activation and GELU's derivative go into the product's epilogue where cuBLASLt has that for the
- * shape; otherwise the same is done by a kernel of ours behind the plain product. An epilogue's bias
- * must have the type of its result, so fp32 biases are rounded first: M elements.
+ * Bias, activation and GELU's derivative go into the product's epilogue where cuBLASLt has that for
+ * the shape; otherwise the same is done by a kernel of ours behind the plain product. An epilogue's
+ * bias must have the type of its result, so fp32 biases are rounded first: M elements.
  */
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/elements.cuh"
@@ -14,8 +14,9 @@ namespace {
 
 constexpr int THREADS = 256;
 
-/* sqrt(8/pi) (x + 0.044715 x^3), twice the argument of GELU's tanh. Source: Hendrycks & Gimpel 2016,
- * section 2, the tanh form of GPT-2: gelu(x) = 0.5 x (1 + tanh(u)) = x - x / (exp(2u) + 1). */
+/* sqrt(8/pi) (x + 0.044715 x^3), twice the argument of GELU's tanh. Source: Hendrycks & Gimpel
+ * 2016, section 2, the tanh form of GPT-2: gelu(x) = 0.5 x (1 + tanh(u)) = x - x / (exp(2u) +
+ * 1). */
 __device__ inline float gelu_argument(float x)
 {
     return 1.5957691216f * (x + 0.044715f * x * x * x);

@@ -2,9 +2,9 @@
  * matmul.h - matrix products on the GPU, by cuBLASLt.
  *
  * c = a . b (+ what an epilogue adds) (+ c), all row-major. A plan is kept for every combination of
- * sizes, options and alignment that was met, so that a step prepares nothing after the first. Without
- * `tune` the library's first proposal is taken, which is the same in every run; with it the candidates
- * are timed once, and two runs may round differently.
+ * sizes, options and alignment that was met, so that a step prepares nothing after the first.
+ * Without `tune` the library's first proposal is taken, which is the same in every run; with it the
+ * candidates are timed once, and two runs may round differently.
  */
 #ifndef GALLEY_KERNELS_CUDA_MATMUL_H
 #define GALLEY_KERNELS_CUDA_MATMUL_H
@@ -42,7 +42,8 @@ MUST_USE struct error *cuda_matmul_reserve(struct matmul_plans *plans, struct de
                                            size_t trial_bytes);
 void cuda_matmul_close(struct matmul_plans *plans);
 
-/* Whether the library has the product with this epilogue for this shape. Plain products always are. */
+/* Whether the library has the product with this epilogue for this shape. Plain products always
+ * are. */
 bool cuda_matmul_fuses(struct device *device, const struct cuda_matmul *product);
 /* Queues the product; a failure is latched, named by the kernel that asked. */
 void cuda_matmul_run(struct device *device, const char *kernel, const struct cuda_matmul *product);

@@ -1,9 +1,9 @@
 /*
  * matmul_cublaslt.c - matrix products by cuBLASLt.
  *
- * The library thinks in columns: a row-major (M, N) matrix is its (N, M) one. So c = a . b is computed
- * as c^T = b^T . a^T: the library's A is our b and its B our a, m = N and n = M, and an operand that is
- * not transposed here is not there either.
+ * The library thinks in columns: a row-major (M, N) matrix is its (N, M) one. So c = a . b is
+ * computed as c^T = b^T . a^T: the library's A is our b and its B our a, m = N and n = M, and an
+ * operand that is not transposed here is not there either.
  */
 #include "kernels/cuda/matmul.h"
 

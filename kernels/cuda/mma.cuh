@@ -8,8 +8,8 @@
  *      c[g + 8][2t], c[g + 8][2t + 1]. Kernels may rely on this.
  *   a, b: known to this file alone; they come from the functions below.
  *
- * Products of floats are as exact as fp32: each operand is split into a TF32 number and its rest, and
- * three products of TF32 are added ("3xTF32", as in CUTLASS's example 27).
+ * Products of floats are as exact as fp32: each operand is split into a TF32 number and its rest,
+ * and three products of TF32 are added ("3xTF32", as in CUTLASS's example 27).
  */
 #ifndef GALLEY_KERNELS_CUDA_MMA_CUH
 #define GALLEY_KERNELS_CUDA_MMA_CUH
@@ -84,8 +84,8 @@ template <typename T> __device__ void mma_load_b_rows(mma_b<T> b[2], const T *ti
     b[1] = {{x[2], x[3]}};
 }
 
-/* With floats, step 2t of a product's depth stands where the hardware has step t, and 2t + 1 where it
- * has t + 4: so a lane reads neighbours, and c serves as a without moving between lanes. */
+/* With floats, step 2t of a product's depth stands where the hardware has step t, and 2t + 1 where
+ * it has t + 4: so a lane reads neighbours, and c serves as a without moving between lanes. */
 template <> __device__ inline void mma_load_a(mma_a<float> &a, const float *tile, int ld)
 {
     const int lane = threadIdx.x % 32;

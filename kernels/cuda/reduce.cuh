@@ -1,4 +1,5 @@
-/* reduce.cuh - sums and maxima over warps and blocks, in an order that depends on their shape alone. */
+/* reduce.cuh - sums and maxima over warps and blocks, in an order that depends on their shape
+ * alone. */
 #ifndef GALLEY_KERNELS_CUDA_REDUCE_CUH
 #define GALLEY_KERNELS_CUDA_REDUCE_CUH
 

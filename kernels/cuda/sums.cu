@@ -1,8 +1,8 @@
 /*
  * sums.cu - sums over the flat buffers: of squares, and of hashes.
  *
- * A number of blocks that depends on the count alone adds up parts, one more block adds those: the same
- * order, so the same bits, on every GPU.
+ * A number of blocks that depends on the count alone adds up parts, one more block adds those: the
+ * same order, so the same bits, on every GPU.
  */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/reduce.cuh"

@@ -1,4 +1,5 @@
-/* config_value.c - single values: text to typed fields, with errors that say what would be right. */
+/* config_value.c - single values: text to typed fields, with errors that say what would be
+ * right. */
 #include "base/config_table.h"
 #include "base/distance.h"
 

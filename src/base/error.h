@@ -4,7 +4,8 @@
  * A function that can fail returns `struct error *`: NULL is success. The function that first
  * decides that something is wrong words the message (what was found, where, what was expected, how
  * to mend it); callers only pass it on, adding where they were with error_context(). Nothing below
- * `main` prints an error: in a distributed program the text must reach the user once, from one rank.
+ * `main` prints an error: in a distributed program the text must reach the user once, from one
+ * rank.
  *
  *     if ((e = shards_open(&s->shards, path)))
  *         goto fail;
@@ -32,8 +33,8 @@ enum error_kind {
 
 struct error;
 
-/* A new error with a printf-style message, one sentence without a final stop. Never NULL: when there
- * is no memory for the message, a static "out of memory" error is returned. */
+/* A new error with a printf-style message, one sentence without a final stop. Never NULL: when
+ * there is no memory for the message, a static "out of memory" error is returned. */
 MUST_USE struct error *error_new(enum error_kind kind, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The same, with ": " and the text of errno (as it stands at the call) added. */

@@ -8,8 +8,8 @@
  * system does not tell. */
 size_t memory_resident_bytes(void);
 
-/* What the machine can still give, or less where the process's control group may have less; SIZE_MAX where
- * nobody tells. */
+/* What the machine can still give, or less where the process's control group may have less;
+ * SIZE_MAX where nobody tells. */
 size_t memory_available_bytes(void);
 
 #endif

@@ -3,8 +3,8 @@
  *
  * Philox4x32-10 of Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3"
  * (2011), section 3.3: ten rounds of two 32 x 32 bit products. It passes BigCrush, and its key and
- * counter have room for a seed and two indices as they are. Inline, as kernels of every back-end draw
- * from it.
+ * counter have room for a seed and two indices as they are. Inline, as kernels of every back-end
+ * draw from it.
  */
 #ifndef GALLEY_BASE_PHILOX_H
 #define GALLEY_BASE_PHILOX_H

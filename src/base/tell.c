@@ -1,10 +1,11 @@
 /*
  * tell.c - writing without waiting, on an open file of our own.
  *
- * Only O_NONBLOCK keeps a write from waiting: poll() does not know how many bytes a terminal still takes.
- * But that flag belongs to the open file, which this process shares with the shell it was started from. So
- * pipe or terminal is opened once more, through /proc. Where that may not be (another user's terminal),
- * and for files, which always take what they are given, the stream's own descriptor is used.
+ * Only O_NONBLOCK keeps a write from waiting: poll() does not know how many bytes a terminal still
+ * takes. But that flag belongs to the open file, which this process shares with the shell it was
+ * started from. So pipe or terminal is opened once more, through /proc. Where that may not be
+ * (another user's terminal), and for files, which always take what they are given, the stream's own
+ * descriptor is used.
  */
 #include "base/tell.h"
 
@@ -62,7 +63,8 @@ static bool wait_for_room(const struct outlet *o, double end_s)
     }
 }
 
-/* Returns how many bytes were taken; all, too, where writing fails for good: there is nobody to tell. */
+/* Returns how many bytes were taken; all, too, where writing fails for good: there is nobody to
+ * tell. */
 static size_t write_some(struct outlet *o, const char *text, size_t bytes)
 {
     const double end_s = clock_now_s() + PATIENCE_S;

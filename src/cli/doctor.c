@@ -1,8 +1,8 @@
 /*
  * doctor.c - the verb `galley doctor`: looks, before a long run, at what long runs die of.
  *
- * Every rank makes every check; rank 0 prints one line a check, the worst that any rank found, and what
- * to do about it.
+ * Every rank makes every check; rank 0 prints one line a check, the worst that any rank found, and
+ * what to do about it.
  */
 #include "base/clock.h"
 #include "base/config.h"

@@ -49,8 +49,8 @@ static struct error *parse(struct request *r, int argc, char **argv)
     return NULL;
 }
 
-/* What the command line left open is as in the checkpoint's run; for a preset, whole lines of any length
- * as its preprocessor makes samples of them, or as far as the model has positions. */
+/* What the command line left open is as in the checkpoint's run; for a preset, whole lines of any
+ * length as its preprocessor makes samples of them, or as far as the model has positions. */
 static struct error *complete(struct request *r, const struct inference *i)
 {
     struct config *config;
@@ -121,7 +121,8 @@ static struct error *run_evaluate(struct cli *cli, int argc, char **argv)
     struct evaluation result;
     TRY(cli_open_comm(cli));
 
-    /* What is wrong with a command or an input is wrong on every rank: they agree, and one tells. */
+    /* What is wrong with a command or an input is wrong on every rank: they agree, and one
+     * tells. */
     struct error *e = comm_agree(cli->comm, parse(&r, argc, argv));
     if (!e)
         e = comm_agree(cli->comm, open_model(&inference, &r, cli->comm));

@@ -1,4 +1,5 @@
-/* inspect.c - the verb `galley inspect`: what a checkpoint, run, preset, vocabulary or token file holds. */
+/* inspect.c - the verb `galley inspect`: what a checkpoint, run, preset, vocabulary or token file
+ * holds. */
 #include "cli/inspect_data.h"
 #include "cli/options.h"
 #include "cli/verbs.h"

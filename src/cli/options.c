@@ -76,9 +76,9 @@ static struct error *unknown(const char *verb, const struct cli_option *options,
 }
 
 /*
- * The error for what getopt_long could not take. It tells apart by optopt: the number of an option, whose
- * value is missing (it returned ':') or one too many; 0 for a long option that it does not know, or knows
- * several of; else the character of a short one, of which we have none.
+ * The error for what getopt_long could not take. It tells apart by optopt: the number of an option,
+ * whose value is missing (it returned ':') or one too many; 0 for a long option that it does not
+ * know, or knows several of; else the character of a short one, of which we have none.
  */
 static struct error *bad_option(const char *verb, const struct cli_option *options, bool value_missing,
                                 char **argv)

@@ -61,8 +61,9 @@ struct cli_arguments {
 };
 
 /*
- * Reads the options of `galley verb` into `request`; the table ends with a row without a name. Local.
- * An error names the option and the range, or, where there is none of that name, the nearest.
+ * Reads the options of `galley verb` into `request`; the table ends with a row without a name.
+ * Local. An error names the option and the range, or, where there is none of that name, the
+ * nearest.
  */
 MUST_USE struct error *cli_read_options(struct cli_arguments *out, const char *verb,
                                         const struct cli_option *options, void *request, int argc,

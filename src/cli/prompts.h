@@ -1,10 +1,10 @@
 /*
- * prompts.h - what `galley generate` goes on from: texts or token ids, from the command line, a file or
- * standard input.
+ * prompts.h - what `galley generate` goes on from: texts or token ids, from the command line, a
+ * file or standard input.
  *
- * In a file each line is a prompt; a line that begins with "{" is a JSON object with either "prompt"
- * (text) or "token_ids" (numbers), the latter with an optional "padding_mask" of as many 0 and 1, as
- * KerasHub's generate takes them without a preprocessor.
+ * In a file each line is a prompt; a line that begins with "{" is a JSON object with either
+ * "prompt" (text) or "token_ids" (numbers), the latter with an optional "padding_mask" of as many 0
+ * and 1, as KerasHub's generate takes them without a preprocessor.
  */
 #ifndef GALLEY_CLI_PROMPTS_H
 #define GALLEY_CLI_PROMPTS_H
@@ -31,8 +31,8 @@ MUST_USE struct error *prompts_read(struct prompts *prompts, const char *path);
 void prompts_release(struct prompts *prompts);
 
 /*
- * Texts become tokens, at most `length` each; ids are checked against V, the model's vocabulary. What
- * is longer is cut, with a warning. `tokenizer` may be NULL where there are no texts.
+ * Texts become tokens, at most `length` each; ids are checked against V, the model's vocabulary.
+ * What is longer is cut, with a warning. `tokenizer` may be NULL where there are no texts.
  */
 MUST_USE struct error *prompts_encode(struct prompts *prompts, const struct tokenizer *tokenizer,
                                       int V, int length);

@@ -150,7 +150,8 @@ static struct error *run_score(struct cli *cli, int argc, char **argv)
     struct job j = {.r = &r, .comm = cli->comm};
     const bool first = comm_rank(cli->comm) == 0;
 
-    /* What is wrong with a command or an input is wrong on every rank: they agree, and one tells. */
+    /* What is wrong with a command or an input is wrong on every rank: they agree, and one
+     * tells. */
     struct error *e = comm_agree(cli->comm, parse(&r, argc, argv));
     if (!e)
         e = comm_agree(cli->comm, open_all(&j, cli->temporary_folder));

@@ -82,7 +82,8 @@ static void add_text(struct score_rows *rows, const struct example *example,
 
 /* ---- last words ---- */
 
-/* lm-evaluation-harness's lambada_openai: right where every token of the word is the most probable one. */
+/* lm-evaluation-harness's lambada_openai: right where every token of the word is the most probable
+ * one. */
 static void add_last_word(struct score_rows *rows, const struct sequence_scores *x)
 {
     const double loss = sum_of(x->losses, x->count);

@@ -1,4 +1,5 @@
-/* score_rows.h - what `galley score` writes: a JSON object an example, and one that sums them up. */
+/* score_rows.h - what `galley score` writes: a JSON object an example, and one that sums them
+ * up. */
 #ifndef GALLEY_CLI_SCORE_ROWS_H
 #define GALLEY_CLI_SCORE_ROWS_H
 

@@ -1,4 +1,5 @@
-/* time_left.c - when this run must have ended: by its configuration, or by what Slurm gives its job. */
+/* time_left.c - when this run must have ended: by its configuration, or by what Slurm gives its
+ * job. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/verbs.h"

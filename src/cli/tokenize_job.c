@@ -79,8 +79,8 @@ static struct error *plan(struct tokenize_job *j)
 
 /* ---- rank 0: the output folder ---- */
 
-/* Whether the shards of a part are all there; `*any`: at least one is. Those of something else are an
- * error. */
+/* Whether the shards of a part are all there; `*any`: at least one is. Those of something else are
+ * an error. */
 static struct error *find_shards(const struct tokenize_job *j, enum part part, bool *all, bool *any)
 {
     int64_t shards = 1;
@@ -234,7 +234,8 @@ static struct error *find_pieces(struct tokenize_job *j)
     return comm_sum_int64(j->comm, j->there, j->pieces.count);
 }
 
-/* This rank's share of the pieces that are not there. A failure ends all ranks: it is not agreed. */
+/* This rank's share of the pieces that are not there. A failure ends all ranks: it is not
+ * agreed. */
 static struct error *make_pieces(struct tokenize_job *j)
 {
     const int rank = comm_rank(j->comm), world_size = comm_world_size(j->comm);

@@ -15,9 +15,9 @@ struct tokenize_job_options {
 };
 
 /*
- * Collective. Tokenizes the inputs into OUTPUT/train-*.h5 and validation-*.h5, the same bytes for any
- * number of ranks. What an interrupted run left in OUTPUT/unfinished is used, once it is whole and of
- * the same inputs and options; what is finished already is left as it is.
+ * Collective. Tokenizes the inputs into OUTPUT/train-*.h5 and validation-*.h5, the same bytes for
+ * any number of ranks. What an interrupted run left in OUTPUT/unfinished is used, once it is whole
+ * and of the same inputs and options; what is finished already is left as it is.
  */
 MUST_USE struct error *tokenize_job_run(struct comm *comm, const struct tokenize_job_options *options);
 

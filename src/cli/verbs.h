@@ -32,16 +32,16 @@ struct verb {
 extern const struct verb verb_train, verb_vocab, verb_tokenize, verb_generate, verb_evaluate,
     verb_score, verb_inspect, verb_convert, verb_corpus, verb_doctor;
 
-/* Collective. Starts MPI for a verb that works over ranks; main() closes it. All ranks must run the same
- * program. */
+/* Collective. Starts MPI for a verb that works over ranks; main() closes it. All ranks must run the
+ * same program. */
 MUST_USE struct error *cli_open_comm(struct cli *cli);
 
-/* How many cores this rank may use, and its share of the node's. mpirun pins ranks to one core each where
- * there are one or two, and computes at half speed then. */
+/* How many cores this rank may use, and its share of the node's. mpirun pins ranks to one core each
+ * where there are one or two, and computes at half speed then. */
 void cli_cores(const struct comm *comm, int *allowed, int *share);
 
-/* When the run must have ended, by clock_now_s(): `limit` (run.time_limit) from now, or where that is
- * empty, what Slurm gives the job; INFINITY: never. */
+/* When the run must have ended, by clock_now_s(): `limit` (run.time_limit) from now, or where that
+ * is empty, what Slurm gives the job; INFINITY: never. */
 MUST_USE struct error *cli_time_left(const char *limit, double *end_s);
 
 /* Numbers on the command line: the whole text must be one, within [low, high]; the error names the

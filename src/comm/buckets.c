@@ -1,9 +1,9 @@
 /*
  * buckets.c - which part of the gradients is summed when.
  *
- * Buckets begin from the last to the first, the same order on every rank. The first bucket is the last to
- * be final, with the end of backward: its sum begins together with the scalars' in buckets_finish, which
- * follows at once.
+ * Buckets begin from the last to the first, the same order on every rank. The first bucket is the
+ * last to be final, with the end of backward: its sum begins together with the scalars' in
+ * buckets_finish, which follows at once.
  */
 #include "comm/buckets.h"
 

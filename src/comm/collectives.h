@@ -1,8 +1,9 @@
 /*
  * collectives.h - sums over ranks that go on beside the computation; buckets.h is built on them.
  *
- * `mpi` sums host memory, which is the CPU's own, `tree` the same in a fixed order; `nccl` sums the memory
- * of GPUs. Which one it is follows from the device. For src/comm only, but for collectives_prepare.
+ * `mpi` sums host memory, which is the CPU's own, `tree` the same in a fixed order; `nccl` sums the
+ * memory of GPUs. Which one it is follows from the device. For src/comm only, but for
+ * collectives_prepare.
  */
 #ifndef GALLEY_COMM_COLLECTIVES_H
 #define GALLEY_COMM_COLLECTIVES_H
@@ -38,9 +39,9 @@ struct collectives {
     /* Collective. */
     MUST_USE struct error *(*open)(void **self, const struct collectives_options *options);
     /*
-     * Local, returns soon. Begins n sums together, of what is in their memory after all that is queued in
-     * STREAM_COMPUTE by now. Every rank begins the same ones in the same order. What fails is reported by
-     * `wait` or latched in the device.
+     * Local, returns soon. Begins n sums together, of what is in their memory after all that is
+     * queued in STREAM_COMPUTE by now. Every rank begins the same ones in the same order. What
+     * fails is reported by `wait` or latched in the device.
      */
     void (*sum_begin)(void *self, const struct sum *sums, int n);
     /* What is queued in STREAM_COMPUTE from now on finds all sums done. */
@@ -57,12 +58,13 @@ extern const struct collectives collectives_mpi, collectives_nccl, collectives_t
 /* What this build has, by device; the last one is NULL. */
 extern const struct collectives *const collectives_list[];
 
-/* The ones for a device, or an error that says what to build. With `in_tree` those that add ranks up a
- * binary tree, where there are such: NCCL adds in an order of its own. */
+/* The ones for a device, or an error that says what to build. With `in_tree` those that add ranks
+ * up a binary tree, where there are such: NCCL adds in an order of its own. */
 MUST_USE struct error *collectives_for(const struct collectives **out, const struct device *device,
                                        bool in_tree);
 
-/* Collective, after the device was opened and before anything is allocated with device_allocate_shared. */
+/* Collective, after the device was opened and before anything is allocated with
+ * device_allocate_shared. */
 MUST_USE struct error *collectives_prepare(struct comm *comm, struct device *device);
 
 #endif

@@ -1,11 +1,11 @@
 /*
  * collectives_mpi.c - sums of host memory by MPI, which a helper thread drives.
  *
- * MPI's nonblocking collectives advance only inside MPI calls. So the main thread only puts sums in a
- * list; the helper begins them with MPI_Iallreduce, in that order, the same on every rank, and drives MPI
- * by testing them. Between looks it sleeps, so that the computation keeps its core: MPI moves some
- * megabytes in a few calls, and a step lasts hundreds of milliseconds. Once the main thread waits, there
- * is no core to spare, and the helper yields instead.
+ * MPI's nonblocking collectives advance only inside MPI calls. So the main thread only puts sums in
+ * a list; the helper begins them with MPI_Iallreduce, in that order, the same on every rank, and
+ * drives MPI by testing them. Between looks it sleeps, so that the computation keeps its core: MPI
+ * moves some megabytes in a few calls, and a step lasts hundreds of milliseconds. Once the main
+ * thread waits, there is no core to spare, and the helper yields instead.
  *
  *     IDLE -- sum_begin --> SUMMING -- wait, and all sums done --> IDLE
  */

@@ -1,15 +1,17 @@
 /*
  * collectives_nccl.c - sums of GPU memory by NCCL, on a stream of their own.
  *
- * MPI brings the ranks together: NCCL is asked only once all are known to be there, each with its own GPU
- * and the same version, for by itself it would wait without end, or say little. A sum waits, on the
- * device, for the computation queued before it; what is queued after `wait` waits for all sums. So the
- * host only queues, and all of it may become part of a graph.
+ * MPI brings the ranks together: NCCL is asked only once all are known to be there, each with its
+ * own GPU and the same version, for by itself it would wait without end, or say little. A sum
+ * waits, on the device, for the computation queued before it; what is queued after `wait` waits for
+ * all sums. So the host only queues, and all of it may become part of a graph.
  *
- * The communicator is non-blocking: no call waits inside NCCL for another rank, so that this thread can
- * always give up. A call that is not done yet is asked about until it is, or until the deadline.
+ * The communicator is non-blocking: no call waits inside NCCL for another rank, so that this thread
+ * can always give up. A call that is not done yet is asked about until it is, or until the
+ * deadline.
  *
- * Sums are ncclSum in fp32: ncclAvg multiplies with a rounded 1 / n, and bf16 would round at every hop.
+ * Sums are ncclSum in fp32: ncclAvg multiplies with a rounded 1 / n, and bf16 would round at every
+ * hop.
  */
 #include "comm/collectives.h"
 
@@ -83,8 +85,8 @@ struct place {
     int version;
 };
 
-/* Of NCCL 2.27 and 2.28, where some ranks fail to set up NVLS the others hang. With 1 instead of the
- * default, failing is an error. */
+/* Of NCCL 2.27 and 2.28, where some ranks fail to set up NVLS the others hang. With 1 instead of
+ * the default, failing is an error. */
 static void tame_nvls(int version)
 {
     if (version < NCCL_VERSION(2, 29, 0))

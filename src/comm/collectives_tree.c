@@ -1,11 +1,12 @@
 /*
  * collectives_tree.c - sums of host memory in an order that does not depend on the number of ranks.
  *
- * MPI_Allreduce adds as it likes, another way for every number of ranks. Here ranks, a power of two,
- * exchange by recursive doubling: at level k a rank adds the values of the one whose number differs in bit
- * k. So after level k every group of 2^(k+1) neighbours has its sum, made as (left half) + (right half): the
- * binary tree over all ranks, which a single rank that adds its own parts up the same tree gets too, bit for
- * bit, for a + b is b + a. Costs log2(ranks) exchanges of everything, and goes on while nothing else does.
+ * MPI_Allreduce adds as it likes, another way for every number of ranks. Here ranks, a power of
+ * two, exchange by recursive doubling: at level k a rank adds the values of the one whose number
+ * differs in bit k. So after level k every group of 2^(k+1) neighbours has its sum, made as (left
+ * half) + (right half): the binary tree over all ranks, which a single rank that adds its own parts
+ * up the same tree gets too, bit for bit, for a + b is b + a. Costs log2(ranks) exchanges of
+ * everything, and goes on while nothing else does.
  */
 #include "comm/collectives.h"
 

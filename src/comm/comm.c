@@ -1,10 +1,10 @@
 /*
  * comm.c - ranks over MPI.
  *
- * MPI runs at thread level MULTIPLE, for the buckets' helper thread calls it beside the main thread;
- * each uses a communicator of its own. Control collectives yield the processor while they wait
- * (mpi_yield_when_idle): ranks are often as many as cores, and a rank that spins at a barrier takes
- * the core that the rank it waits for needs.
+ * MPI runs at thread level MULTIPLE, for the buckets' helper thread calls it beside the main
+ * thread; each uses a communicator of its own. Control collectives yield the processor while they
+ * wait (mpi_yield_when_idle): ranks are often as many as cores, and a rank that spins at a barrier
+ * takes the core that the rank it waits for needs.
  */
 #include "comm/comm.h"
 
@@ -68,9 +68,9 @@ static struct error *begin_watch(struct comm *c)
 }
 
 /*
- * MPI's start and end wait for all ranks, and nothing can be asked of them then. So a rank that waits
- * in vain says that it is there, which tells who is not, and ends. The text is made beforehand: a
- * signal handler may only write it.
+ * MPI's start and end wait for all ranks, and nothing can be asked of them then. So a rank that
+ * waits in vain says that it is there, which tells who is not, and ends. The text is made
+ * beforehand: a signal handler may only write it.
  */
 static char guard_text[512];
 
@@ -391,8 +391,8 @@ int comm_end(struct comm *comm, struct error *error)
         return code;
     }
 
-    /* Nobody else may know: this rank speaks and ends all. Where every rank failed at the same moment,
-     * rank 0 is first, and ends the others before they speak. */
+    /* Nobody else may know: this rank speaks and ends all. Where every rank failed at the same
+     * moment, rank 0 is first, and ends the others before they speak. */
     if (comm->rank != 0)
         usleep(1000000);
     tell(stderr, "galley: rank %d (%s): %s\n", comm->rank, comm->host, error_message(error));

@@ -1,9 +1,9 @@
 /*
  * comm.h - the ranks of a run: who they are, small collectives, and ending together.
  *
- * MPI does the rendezvous and all control; gradients go through buckets.h. A program started without
- * mpirun is a world of one rank. All functions marked "Collective" must be called by every rank in
- * the same order; the others are local.
+ * MPI does the rendezvous and all control; gradients go through buckets.h. A program started
+ * without mpirun is a world of one rank. All functions marked "Collective" must be called by every
+ * rank in the same order; the others are local.
  */
 #ifndef GALLEY_COMM_COMM_H
 #define GALLEY_COMM_COMM_H
@@ -30,10 +30,10 @@ const char *comm_rank_host(const struct comm *comm, int rank);    /* of any rank
 /* ---- Where a rank is ---- */
 
 /*
- * Ranks wait for each other at every step, and one that never comes would hang all. So every rank says
- * where it is, and a thread watches: when others wait longer than the deadlines for a rank that no
- * longer answers, or for one that is in its phase for too long, one message names it, and all ranks end
- * (exit code 1). A world of one rank waits for nobody.
+ * Ranks wait for each other at every step, and one that never comes would hang all. So every rank
+ * says where it is, and a thread watches: when others wait longer than the deadlines for a rank
+ * that no longer answers, or for one that is in its phase for too long, one message names it, and
+ * all ranks end (exit code 1). A world of one rank waits for nobody.
  */
 enum comm_phase { COMM_INIT, COMM_STEP, COMM_VALIDATION, COMM_SAMPLING, COMM_SAVE, COMM_END };
 const char *comm_phase_name(enum comm_phase phase);
@@ -54,8 +54,8 @@ MUST_USE struct error *comm_record(struct comm *comm, const char *folder);
 /* Local: the main thread begins something else. A step is phase COMM_STEP. */
 void comm_begin_phase(struct comm *comm, enum comm_phase phase);
 void comm_begin_step(struct comm *comm, int64_t step);
-/* Around a wait for other ranks that is not one of the collectives below; `what` is a literal. All ranks
- * wait for the same things in the same order. */
+/* Around a wait for other ranks that is not one of the collectives below; `what` is a literal. All
+ * ranks wait for the same things in the same order. */
 void comm_begin_wait(struct comm *comm, const char *what);
 void comm_end_wait(struct comm *comm);
 
@@ -65,7 +65,8 @@ MUST_USE struct error *comm_sum_int64(struct comm *comm, int64_t *values, int co
 MUST_USE struct error *comm_max(struct comm *comm, double *values, int count);
 /* Collective. Rank 0's bytes to everybody. */
 MUST_USE struct error *comm_broadcast(struct comm *comm, void *bytes, size_t count);
-/* Collective. `count` bytes of every rank, in rank order, to `all` (world_size * count) everywhere. */
+/* Collective. `count` bytes of every rank, in rank order, to `all` (world_size * count)
+ * everywhere. */
 MUST_USE struct error *comm_all_gather(struct comm *comm, const void *mine, void *all,
                                        size_t count);
 MUST_USE struct error *comm_barrier(struct comm *comm);

@@ -27,7 +27,8 @@ struct error *flight_open(struct flight **out, const char *path)
         return error_new(ERROR_MEMORY, "no memory for a flight record (%zu bytes)", sizeof *f);
     unlink(path);
     const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    /* Space is taken now: a mapped page without a place on the disk would be a fatal signal later. */
+    /* Space is taken now: a mapped page without a place on the disk would be a fatal signal
+     * later. */
     if (fd >= 0)
         errno = posix_fallocate(fd, 0, FILE_BYTES);
     if (fd < 0 || errno) {

@@ -1,9 +1,9 @@
 /*
  * flight.h - what a rank did last, in a file that outlives it.
  *
- * A ring of lines of equal length, mapped into memory: writing one costs a microsecond, and what was
- * written is in the file even if the process is killed or stopped in the next instruction. `sort FILE`
- * puts the lines in order, for each begins with its number:
+ * A ring of lines of equal length, mapped into memory: writing one costs a microsecond, and what
+ * was written is in the file even if the process is killed or stopped in the next instruction.
+ * `sort FILE` puts the lines in order, for each begins with its number:
  *
  *     0000000421     12.345 step 40   collective 97   begins to wait: gradients
  *
@@ -27,7 +27,8 @@ void flight_close(struct flight *flight);
 /* One line; what does not fit is cut off. NULL is fine: no record is kept. */
 void flight_add(struct flight *flight, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* The last line of another rank's record, without its number, into `line`; false if there is none. */
+/* The last line of another rank's record, without its number, into `line`; false if there is
+ * none. */
 bool flight_last(const char *path, char *line, size_t bytes);
 
 #endif

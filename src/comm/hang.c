@@ -139,9 +139,9 @@ static void end_launcher(pid_t launcher)
 }
 
 /*
- * mpirun waits for ever for the daemon of a host that is gone. A process of its own, which outlives this
- * one, ends it. It is in no group that mpirun may kill before this returns, and holds no file of ours: the
- * run folder's lock would keep the next start out.
+ * mpirun waits for ever for the daemon of a host that is gone. A process of its own, which outlives
+ * this one, ends it. It is in no group that mpirun may kill before this returns, and holds no file
+ * of ours: the run folder's lock would keep the next start out.
  */
 static void end_launcher_later(void)
 {

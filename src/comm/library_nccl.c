@@ -1,9 +1,9 @@
 /*
  * library_nccl.c - stands in for NCCL at link time, and loads it when ranks sum on GPUs.
  *
- * Linked in the ordinary way, its 200 megabytes would be mapped by every start of the program, and a
- * machine without it could not start the program at all. So its functions are defined here, each passing
- * on to the loaded library's. What stands below is every function that Galley calls.
+ * Linked in the ordinary way, its 200 megabytes would be mapped by every start of the program, and
+ * a machine without it could not start the program at all. So its functions are defined here, each
+ * passing on to the loaded library's. What stands below is every function that Galley calls.
  */
 #include "comm/library_nccl.h"
 

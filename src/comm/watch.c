@@ -5,8 +5,8 @@
  *     waited D        a rank that did not answer for D/2 is gone; one that answered from a phase it has
  *                     been in for longer than the phase's deadline is stuck
  *
- * with D the deadline for an answer. The lowest rank that is neither reports; the others hold still for
- * some seconds, and end by themselves if it did not end them.
+ * with D the deadline for an answer. The lowest rank that is neither reports; the others hold still
+ * for some seconds, and end by themselves if it did not end them.
  */
 #include "comm/watch.h"
 
@@ -153,8 +153,8 @@ static int judge(struct watch *w, double silence_s)
     return guilty;
 }
 
-/* Everybody answers and waits, for longer than may be: in different collectives, or in one that does
- * not end. */
+/* Everybody answers and waits, for longer than may be: in different collectives, or in one that
+ * does not end. */
 static bool all_wait_in_vain(const struct watch *w, const struct watch_state *mine)
 {
     for (int r = 0; r < w->world_size; r++) {

@@ -1,11 +1,13 @@
 /*
- * watch.h - a thread of every rank that knows when ranks wait in vain, and for whom; for src/comm only.
+ * watch.h - a thread of every rank that knows when ranks wait in vain, and for whom; for src/comm
+ * only.
  *
- * The main thread says where it is (phase, step) and when it begins and ends to wait for other ranks.
- * While it waits too long, its watch asks the watches of all others, which answer whatever their main
- * threads do. Whoever does not answer is gone: killed, stopped, or cut off. Whoever answers, but is in
- * one phase for longer than that may last, is stuck. Then the lowest of the others says so, once, and
- * ends all ranks. A rank that is only slow, or writes samples while others wait, is left in peace.
+ * The main thread says where it is (phase, step) and when it begins and ends to wait for other
+ * ranks. While it waits too long, its watch asks the watches of all others, which answer whatever
+ * their main threads do. Whoever does not answer is gone: killed, stopped, or cut off. Whoever
+ * answers, but is in one phase for longer than that may last, is stuck. Then the lowest of the
+ * others says so, once, and ends all ranks. A rank that is only slow, or writes samples while
+ * others wait, is left in peace.
  *
  * A world of one rank has no watch; all functions then do nothing.
  */

@@ -2,9 +2,9 @@
  * blend.c - which sample of which source stands at a position.
  *
  * With shares, position g of all epochs is place g % P of period g / P. A keyed permutation of the
- * period's P places sends it to u; the source is the one whose range of shares holds u, and u's place
- * in that range, with the ranges of all periods before, is how many samples the source has given.
- * So nothing is counted up, and every period holds exactly the shares.
+ * period's P places sends it to u; the source is the one whose range of shares holds u, and u's
+ * place in that range, with the ranges of all periods before, is how many samples the source has
+ * given. So nothing is counted up, and every period holds exactly the shares.
  */
 #include "data/blend.h"
 

@@ -1,8 +1,8 @@
 /*
  * corpus.h - what data.train or data.validation name, opened as one blend of samples.
  *
- * Without weights all inputs are one source; with weights each input (a glob, too, is one) is a source
- * of its own. Immutable once open; any thread.
+ * Without weights all inputs are one source; with weights each input (a glob, too, is one) is a
+ * source of its own. Immutable once open; any thread.
  */
 #ifndef GALLEY_DATA_CORPUS_H
 #define GALLEY_DATA_CORPUS_H

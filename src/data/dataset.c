@@ -1,10 +1,11 @@
 /*
  * dataset.c - text files as one numbered sequence of samples.
  *
- * Text and index are read with pread, not through mmap. A mapping turns a truncated file or a failed
- * disk into SIGBUS, which no check beforehand can rule out, and its pages count as resident memory of
- * every rank; pread turns them into an error. It costs three system calls, 1.8 us a sample, where
- * tokenizing 128 tokens takes 7 (tests/bench/bench_data.c, 2026-11, one core of an AMD EPYC).
+ * Text and index are read with pread, not through mmap. A mapping turns a truncated file or a
+ * failed disk into SIGBUS, which no check beforehand can rule out, and its pages count as resident
+ * memory of every rank; pread turns them into an error. It costs three system calls, 1.8 us a
+ * sample, where tokenizing 128 tokens takes 7 (tests/bench/bench_data.c, 2026-11, one core of an
+ * AMD EPYC).
  */
 #include "data/dataset.h"
 
@@ -190,8 +191,8 @@ static int64_t file_of(const struct dataset *d, int64_t address)
     return low;
 }
 
-/* Where a sample begins, its file, and how many bytes from there on may belong to its line: those up
- * to the next sample or the end of the file. */
+/* Where a sample begins, its file, and how many bytes from there on may belong to its line: those
+ * up to the next sample or the end of the file. */
 static struct error *locate(const struct dataset *d, int64_t index, int64_t *file, int64_t *offset,
                             int64_t *room)
 {

@@ -2,10 +2,10 @@
  * dataset.h - text files as one numbered sequence of samples.
  *
  * A sample is a line: split at LF, every CR removed, kept if it has at least `min_bytes` bytes (as
- * TensorFlow's TextLineDataset and the example's filter); of a JSON file (by its name, see source.h)
- * it is the text of one field of an object, with all that is in it. Files are given as paths or globs,
- * plain, gzip or zstd, recognised by content; samples are numbered in order of the arguments (a
- * glob's matches sorted), then of lines.
+ * TensorFlow's TextLineDataset and the example's filter); of a JSON file (by its name, see
+ * source.h) it is the text of one field of an object, with all that is in it. Files are given as
+ * paths or globs, plain, gzip or zstd, recognised by content; samples are numbered in order of the
+ * arguments (a glob's matches sorted), then of lines.
  *
  * Opening scans the text once: it checks that it is UTF-8 text and writes an index of 8 bytes a
  * sample. Plain text is then read in place; what is compressed or JSON is unpacked once.
@@ -52,17 +52,18 @@ int64_t dataset_bytes(const struct dataset *dataset);
 uint64_t dataset_fingerprint(const struct dataset *dataset);
 
 /*
- * The text of a sample, a line without its CR; `*bytes` long, not null-terminated. It is read into `scratch`, of
- * dataset_scratch_bytes(), and points into it. A file that is not as it was when it was scanned (size
- * or time differ) is an error: its samples are no longer those that the run began with.
+ * The text of a sample, a line without its CR; `*bytes` long, not null-terminated. It is read into
+ * `scratch`, of dataset_scratch_bytes(), and points into it. A file that is not as it was when it
+ * was scanned (size or time differ) is an error: its samples are no longer those that the run began
+ * with.
  */
 MUST_USE struct error *dataset_sample(const struct dataset *dataset, int64_t index, char *scratch,
                                       const char **text, size_t *bytes);
 size_t dataset_scratch_bytes(const struct dataset *dataset);
 /* Whether a sample comes from a JSON file, and is not a line of text. */
 MUST_USE struct error *dataset_sample_is_json(const struct dataset *dataset, int64_t index, bool *json);
-/* Where a sample stands: path and line (of JSON: object) from 1, for messages: it counts those before, so
- * it takes a while in a large file. Line 0: the file cannot be read any more. */
+/* Where a sample stands: path and line (of JSON: object) from 1, for messages: it counts those
+ * before, so it takes a while in a large file. Line 0: the file cannot be read any more. */
 void dataset_where(const struct dataset *dataset, int64_t index, const char **path, int64_t *line);
 
 #endif

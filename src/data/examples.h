@@ -12,7 +12,8 @@
  *   hellaswag  objects of "ctx", "endings" (a list of texts) and "label" (from 0): a sequence an ending,
  *              ctx and " " + ending encoded each for itself, as llm.c's hellaswag.py does.
  *
- * A context has the start token before it only where it would be empty, or where `always_start` says so.
+ * A context has the start token before it only where it would be empty, or where `always_start`
+ * says so.
  */
 #ifndef GALLEY_DATA_EXAMPLES_H
 #define GALLEY_DATA_EXAMPLES_H

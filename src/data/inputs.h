@@ -20,9 +20,10 @@ struct inputs {
 
 /*
  * Files in order of the arguments. An argument that names an existing file is that file, whatever
- * its name looks like; else * ? [...] make it a pattern, whose matches stand sorted by bytes (not by
- * locale, so that all ranks agree). `name` is what errors call the data: "training". No argument at
- * all, a missing file, a pattern without a match and anything that is not a regular file are errors.
+ * its name looks like; else * ? [...] make it a pattern, whose matches stand sorted by bytes (not
+ * by locale, so that all ranks agree). `name` is what errors call the data: "training". No argument
+ * at all, a missing file, a pattern without a match and anything that is not a regular file are
+ * errors.
  */
 MUST_USE struct error *inputs_expand(struct inputs *out, const char *const *arguments, int count,
                                      const char *name);

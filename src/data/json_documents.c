@@ -2,8 +2,8 @@
  * json_documents.c - the documents of a JSON file.
  *
  * The raw text stands in a buffer from the next object on. An object that is cut off by the end of
- * the buffer is read again after more has come, and the buffer doubles where it is full: so an object
- * is read less than three times its length, whatever that is.
+ * the buffer is read again after more has come, and the buffer doubles where it is full: so an
+ * object is read less than three times its length, whatever that is.
  */
 #include "data/json_documents.h"
 

@@ -30,8 +30,9 @@ MUST_USE struct error *json_documents_create(struct json_documents **out, struct
 void json_documents_destroy(struct json_documents *documents);
 
 /*
- * The next documents, each ended by a NUL, to `*text`, which grows as needed; about a piece of them,
- * `*bytes` is 0 after the last. Errors name file, line and byte, what is there and what is expected.
+ * The next documents, each ended by a NUL, to `*text`, which grows as needed; about a piece of
+ * them, `*bytes` is 0 after the last. Errors name file, line and byte, what is there and what is
+ * expected.
  */
 MUST_USE struct error *json_documents_read(struct json_documents *documents, char **text,
                                            size_t *capacity, size_t *bytes);

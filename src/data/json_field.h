@@ -1,9 +1,9 @@
 /*
  * json_field.h - the text of one field of a JSON object.
  *
- * A strict reader of RFC 8259 that looks at every byte of a record once and keeps nothing but the text
- * asked for. Pure; any thread. No library does it: they build a tree of every record, and those at
- * hand cut a string off at \u0000 without a word.
+ * A strict reader of RFC 8259 that looks at every byte of a record once and keeps nothing but the
+ * text asked for. Pure; any thread. No library does it: they build a tree of every record, and
+ * those at hand cut a string off at \u0000 without a word.
  */
 #ifndef GALLEY_DATA_JSON_FIELD_H
 #define GALLEY_DATA_JSON_FIELD_H
@@ -25,10 +25,11 @@ struct json_record {
 };
 
 /*
- * Reads the object that begins at text[0], which must be valid UTF-8 or is refused as JSON somewhere.
- * `out`, of at least `bytes` bytes, gets the text of `field`, a member of the object itself: a string;
- * the strings of a list, joined; or nothing where it is null. Of several members of that name the
- * last counts. The field "" is the object itself, as it is written. The text never holds a NUL.
+ * Reads the object that begins at text[0], which must be valid UTF-8 or is refused as JSON
+ * somewhere. `out`, of at least `bytes` bytes, gets the text of `field`, a member of the object
+ * itself: a string; the strings of a list, joined; or nothing where it is null. Of several members
+ * of that name the last counts. The field "" is the object itself, as it is written. The text never
+ * holds a NUL.
  */
 enum json_outcome json_read_field(const char *text, size_t bytes, const char *field, char *out,
                                   struct json_record *record);

@@ -1,9 +1,10 @@
 /*
  * packed_tokens.h - token files as samples: windows of one long sequence, across documents.
  *
- * All files in order are one sequence. Sample i of T tokens is its tokens i T to i T + T: the first T
- * are the row's tokens, the last T its targets; so each token but the first is a target exactly once
- * an epoch, and what is left over at the end (less than T + 1 tokens) is not used. All masks are 1.
+ * All files in order are one sequence. Sample i of T tokens is its tokens i T to i T + T: the first
+ * T are the row's tokens, the last T its targets; so each token but the first is a target exactly
+ * once an epoch, and what is left over at the end (less than T + 1 tokens) is not used. All masks
+ * are 1.
  *
  * Where asked for, attention stays inside documents (first_key) and positions begin at 0 in each. A
  * document begins behind an end token, or at a start token, whichever the tokenizer has.

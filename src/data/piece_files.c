@@ -1,8 +1,8 @@
 /*
  * piece_files.c - the tokens of one piece of the input, kept in files.
  *
- * Nothing is flushed to disk here: a kill loses nothing that was written, and after a failure of power
- * piece_find sees by the hashes what did not survive, which is then made again.
+ * Nothing is flushed to disk here: a kill loses nothing that was written, and after a failure of
+ * power piece_find sees by the hashes what did not survive, which is then made again.
  */
 #include "data/piece_files.h"
 

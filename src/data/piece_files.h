@@ -1,10 +1,10 @@
 /*
  * piece_files.h - the tokens of one piece of the input, kept in files until all pieces are done.
  *
- * For each part (training, validation) FOLDER/piece-N.PART.tokens holds the tokens as they will stand in
- * a shard, FOLDER/piece-N.PART.starts the places (int64) where documents begin; FOLDER/piece-N.done says
- * how many there are and what they hash to, and is written last. So a piece is whole or not there, and
- * work that was interrupted goes on with the pieces that are.
+ * For each part (training, validation) FOLDER/piece-N.PART.tokens holds the tokens as they will
+ * stand in a shard, FOLDER/piece-N.PART.starts the places (int64) where documents begin;
+ * FOLDER/piece-N.done says how many there are and what they hash to, and is written last. So a
+ * piece is whole or not there, and work that was interrupted goes on with the pieces that are.
  */
 #ifndef GALLEY_DATA_PIECE_FILES_H
 #define GALLEY_DATA_PIECE_FILES_H

@@ -1,9 +1,9 @@
 /*
  * pieces.h - input files cut into pieces that can be worked on in any order, by anybody.
  *
- * A piece is a range of bytes of a file, with the records that begin in it, or some whole small files.
- * What is packed or a JSON list can only be read from its beginning and stays whole. The records of
- * all pieces in order are those of all files in order.
+ * A piece is a range of bytes of a file, with the records that begin in it, or some whole small
+ * files. What is packed or a JSON list can only be read from its beginning and stays whole. The
+ * records of all pieces in order are those of all files in order.
  */
 #ifndef GALLEY_DATA_PIECES_H
 #define GALLEY_DATA_PIECES_H

@@ -1,8 +1,8 @@
 /*
  * prepare.c - the index and the unpacked text of input files: from the cache, or made by a scan.
  *
- * In a cache folder they are NAME.index and NAME.text. The index says which inputs it belongs to, and
- * is written last: it never stands beside a text of other inputs.
+ * In a cache folder they are NAME.index and NAME.text. The index says which inputs it belongs to,
+ * and is written last: it never stands beside a text of other inputs.
  */
 #include "data/prepare.h"
 

@@ -29,9 +29,9 @@ MUST_USE struct error *reader_open(struct reader **out, const char *path);
 MUST_USE struct error *reader_open_range(struct reader **out, const char *path, int64_t from,
                                          int64_t to);
 /*
- * Of a pipe: `path` is a fifo, or begins with "-" and stands for standard input. Waits for its writer and
- * first bytes, as every read waits for more; once `wake_fd` (borrowed) has something to read, waiting ends
- * with an ERROR_INTERRUPTED. A writer that has gone is the end of the data.
+ * Of a pipe: `path` is a fifo, or begins with "-" and stands for standard input. Waits for its
+ * writer and first bytes, as every read waits for more; once `wake_fd` (borrowed) has something to
+ * read, waiting ends with an ERROR_INTERRUPTED. A writer that has gone is the end of the data.
  */
 MUST_USE struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd);
 void reader_close(struct reader *reader);
@@ -40,8 +40,8 @@ void reader_close(struct reader *reader);
 MUST_USE struct error *reader_read(struct reader *reader, char *buffer, size_t capacity,
                                    size_t *got);
 
-/* The next bytes, to be read again by reader_read; at most READER_PEEK_BYTES, and once, before all reads.
- * `*got` is less than `bytes` only where that is all there is. */
+/* The next bytes, to be read again by reader_read; at most READER_PEEK_BYTES, and once, before all
+ * reads. `*got` is less than `bytes` only where that is all there is. */
 enum { READER_PEEK_BYTES = 1 << 12 };
 MUST_USE struct error *reader_peek(struct reader *reader, char *buffer, size_t bytes, size_t *got);
 

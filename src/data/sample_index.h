@@ -36,8 +36,8 @@ struct sample_index {
     struct indexed_file *files;
 };
 
-/* What an index belongs to: paths, sizes and times of the inputs, the field of JSON, and the shortest
- * line kept. */
+/* What an index belongs to: paths, sizes and times of the inputs, the field of JSON, and the
+ * shortest line kept. */
 uint64_t sample_index_key(const struct inputs *inputs, const char *field, int64_t min_bytes);
 
 /* Appends the end of all text, the table and the trailer to a spool that holds the addresses. */

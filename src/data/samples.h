@@ -1,9 +1,9 @@
 /*
  * samples.h - numbered samples to train on, wherever they come from.
  *
- * A kind of source (lines of text, windows of a token sequence) fills in one table of functions; the
- * stream knows no more of it. A source is immutable and shared by threads; what a thread needs to
- * read it is a reader of its own.
+ * A kind of source (lines of text, windows of a token sequence) fills in one table of functions;
+ * the stream knows no more of it. A source is immutable and shared by threads; what a thread needs
+ * to read it is a reader of its own.
  */
 #ifndef GALLEY_DATA_SAMPLES_H
 #define GALLEY_DATA_SAMPLES_H

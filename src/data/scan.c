@@ -1,8 +1,8 @@
 /*
  * scan.c - finds the samples of text.
  *
- * The fingerprint is XXH3 over the bytes of every sample in order, each followed by its separator. So
- * it does not depend on names, packing, cuts into files, carriage returns or lines that are too
+ * The fingerprint is XXH3 over the bytes of every sample in order, each followed by its separator.
+ * So it does not depend on names, packing, cuts into files, carriage returns or lines that are too
  * short, only on what training sees.
  */
 #include "data/scan.h"

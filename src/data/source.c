@@ -1,8 +1,9 @@
 /*
  * source.c - text files as blocks of whole records, checked to be text.
  *
- * A block of lines is filled to block_bytes and cut after its last line feed; the rest, part of one line, is
- * carried to the next block. Where there is no line feed the block grows until there is one.
+ * A block of lines is filled to block_bytes and cut after its last line feed; the rest, part of one
+ * line, is carried to the next block. Where there is no line feed the block grows until there is
+ * one.
  */
 #include "data/source.h"
 
@@ -167,7 +168,8 @@ static struct error *check(const struct source *s, const struct source_block *bl
                      found);
 }
 
-/* The first byte at or behind `at` with which a line begins; the end of the file if there is none. */
+/* The first byte at or behind `at` with which a line begins; the end of the file if there is
+ * none. */
 static struct error *find_line(const char *path, int64_t at, int64_t *line)
 {
     enum { PIECE = 1 << 16 };

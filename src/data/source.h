@@ -1,8 +1,9 @@
 /*
  * source.h - text files as blocks of whole records, checked to be text.
  *
- * A record is a line of a text file, or the text of one field of each object of a JSON file. Which a
- * file is says its name: .jsonl, .ndjson and .json (and .gz, .zst behind) are JSON, all else is lines.
+ * A record is a line of a text file, or the text of one field of each object of a JSON file. Which
+ * a file is says its name: .jsonl, .ndjson and .json (and .gz, .zst behind) are JSON, all else is
+ * lines.
  *
  * Reading is apart from processing: the caller owns the blocks, may fill several and hand them to
  * threads; only source_read itself is for one thread at a time (callers lock).
@@ -29,7 +30,8 @@ enum { SOURCE_BLOCK_BYTES = 1 << 20 };    /* good for most: fits a core's cache 
 
 struct source;
 
-/* Zeroed before its first use. The buffer is kept from read to read and grows to the longest line. */
+/* Zeroed before its first use. The buffer is kept from read to read and grows to the longest
+ * line. */
 struct source_block {
     char *text;            /* `bytes` of it; not null-terminated */
     size_t bytes;          /* 0: there is no more */
@@ -55,12 +57,13 @@ struct source_options {
                                      begin in these bytes; to 0: all */
 };
 
-/* A block holds whole records of one file, as many as fit into `block_bytes`; where one is longer than
- * that, up to twice its bytes. */
+/* A block holds whole records of one file, as many as fit into `block_bytes`; where one is longer
+ * than that, up to twice its bytes. */
 MUST_USE struct error *source_open(struct source **out, const struct source_options *options);
 void source_close(struct source *source);
 
-/* Fills the block with the next records. After the last file block->bytes is 0, also when asked again. */
+/* Fills the block with the next records. After the last file block->bytes is 0, also when asked
+ * again. */
 MUST_USE struct error *source_read(struct source *source, struct source_block *block);
 void source_block_release(struct source_block *block);
 

@@ -1,6 +1,6 @@
 /*
- * stories.c - the grammar. A plot is a function: choices become fields of a `plot`, and sentences are
- * told from it. The words stand in tables; weights are small integers.
+ * stories.c - the grammar. A plot is a function: choices become fields of a `plot`, and sentences
+ * are told from it. The words stand in tables; weights are small integers.
  */
 #include "data/stories.h"
 

@@ -1,13 +1,13 @@
 /*
  * stories.h - short English stories from a seeded probabilistic grammar.
  *
- * Every choice the grammar makes is a draw from known weights and can be seen in the text, at a place
- * where no other choice could have put the same words: so a text has exactly one derivation, and its
- * probability is the product of the probabilities of its choices. The sum of -ln p is the text's exact
- * information content: what no model can go below on average.
+ * Every choice the grammar makes is a draw from known weights and can be seen in the text, at a
+ * place where no other choice could have put the same words: so a text has exactly one derivation,
+ * and its probability is the product of the probabilities of its choices. The sum of -ln p is the
+ * text's exact information content: what no model can go below on average.
  *
- * What happens early matters later: the thing found, or the friend met, gets the hero past what stands
- * in the way. Deterministic on every machine: integer arithmetic only.
+ * What happens early matters later: the thing found, or the friend met, gets the hero past what
+ * stands in the way. Deterministic on every machine: integer arithmetic only.
  */
 #ifndef GALLEY_DATA_STORIES_H
 #define GALLEY_DATA_STORIES_H

@@ -1,13 +1,14 @@
 /*
  * stream.c - samples as prefetched micro-batches for one rank.
  *
- * Micro-batches are numbered from 0 at the place where the stream was opened. Threads claim the next
- * number each and fill slot number % slot_count, without the lock; the consumer takes them in order
- * of their numbers, whichever is ready first. A number may be claimed when its slot is free, that is
- * when the micro-batch slot_count before it was given back; so memory is bounded, and what is read
- * depends on nothing but the number.
+ * Micro-batches are numbered from 0 at the place where the stream was opened. Threads claim the
+ * next number each and fill slot number % slot_count, without the lock; the consumer takes them in
+ * order of their numbers, whichever is ready first. A number may be claimed when its slot is free,
+ * that is when the micro-batch slot_count before it was given back; so memory is bounded, and what
+ * is read depends on nothing but the number.
  *
- * What the samples are is known to their sources alone (samples.h); each thread has a reader of each.
+ * What the samples are is known to their sources alone (samples.h); each thread has a reader of
+ * each.
  */
 #include "data/stream.h"
 
@@ -70,8 +71,8 @@ int64_t stream_steps_per_epoch(const struct stream_options *options)
 
 /* ---- Filling: the threads ---- */
 
-/* Where micro-batch `number` of this stream stands: its step of the run, and its first row's index in
- * the global batch. */
+/* Where micro-batch `number` of this stream stands: its step of the run, and its first row's index
+ * in the global batch. */
 struct place {
     int64_t step, first_sample;
 };

@@ -2,10 +2,10 @@
  * stream.h - samples as prefetched micro-batches for one rank.
  *
  * Step s of an epoch takes positions [s*G, (s+1)*G) of the epoch's order, G the global batch; the
- * last one may be short. Rank r of R owns rows [r*G/R, (r+1)*G/R) of it, cut into micro-batches of B
- * rows; a row beyond the end of the data is padding. Background threads read and tokenize ahead into
- * a fixed ring of micro-batches, so memory is bounded and a step does not wait unless reading is slower
- * than training. Nothing is allocated after stream_open.
+ * last one may be short. Rank r of R owns rows [r*G/R, (r+1)*G/R) of it, cut into micro-batches of
+ * B rows; a row beyond the end of the data is padding. Background threads read and tokenize ahead
+ * into a fixed ring of micro-batches, so memory is bounded and a step does not wait unless reading
+ * is slower than training. Nothing is allocated after stream_open.
  *
  * Local to the rank; one consumer thread.
  */
@@ -31,7 +31,8 @@ struct stream_options {
     bool drop_last;        /* leave out a short last global batch */
 };
 
-/* Starts reading at the beginning of step `step` of `epoch`; both from 0, in no time wherever it is. */
+/* Starts reading at the beginning of step `step` of `epoch`; both from 0, in no time wherever it
+ * is. */
 MUST_USE struct error *stream_open(struct stream **out, const struct stream_options *options,
                                    int64_t epoch, int64_t step);
 void stream_close(struct stream *stream);
@@ -44,7 +45,8 @@ int64_t stream_steps_per_epoch(const struct stream_options *options);
 
 /*
  * The next micro-batch in order: global_batch / world_size / micro_batch reads are one step. Valid
- * until the next read. `*waited_s` is how long it was not ready. After the last epoch batch->rows is
+ * until the next read. `*waited_s` is how long it was not ready. After the last epoch batch->rows
+ * is
  * -1. What a row holds is for its source to say (text_rows.h, packed_tokens.h).
  */
 MUST_USE struct error *stream_read(struct stream *stream, struct batch *batch, double *waited_s);

@@ -16,8 +16,8 @@ struct text_rows {
     bool add_start, add_end;    /* of TEXT_CAUSAL_LM; no end where the tokenizer has no end token */
 };
 
-/* Borrows `rows`. Opening a reader fails where the vocabulary lacks the start token. A reader allocates
- * nothing more, unless its encoder meets a word longer than any before. */
+/* Borrows `rows`. Opening a reader fails where the vocabulary lacks the start token. A reader
+ * allocates nothing more, unless its encoder meets a word longer than any before. */
 struct samples text_rows_samples(const struct text_rows *rows);
 
 #endif

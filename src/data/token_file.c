@@ -163,8 +163,9 @@ static struct error *open_bare(struct token_file *f)
     return NULL;
 }
 
-/* Megatron's index: after the magic number uint64 version 1, the type of a token (uint8), int64 numbers
- * of sequences and documents, and per sequence its length (int32) and where it begins (int64). */
+/* Megatron's index: after the magic number uint64 version 1, the type of a token (uint8), int64
+ * numbers of sequences and documents, and per sequence its length (int32) and where it begins
+ * (int64). */
 struct megatron_header {
     int64_t sequences;
     uint8_t type;
@@ -287,7 +288,8 @@ static struct error *open_content(struct token_file *f)
 }
 
 /* Other people's files do not say what their largest token is, and reading all of them would take
- * long: places all over the file tell at once where tokens are of another vocabulary, or no tokens. */
+ * long: places all over the file tell at once where tokens are of another vocabulary, or no
+ * tokens. */
 static struct error *check_places(const struct token_file *f)
 {
     const int64_t count = f->tokens < PLACE_TOKENS ? f->tokens : PLACE_TOKENS;

@@ -6,8 +6,8 @@
  * (either may be named); and nanoGPT's .bin, bare uint16 without a header.
  *
  * Immutable once open; any thread may read, each with a scratch of its own. A file that changes or
- * shrinks while it is used, a damaged shard, and a token that the vocabulary does not have are errors
- * that name the file.
+ * shrinks while it is used, a damaged shard, and a token that the vocabulary does not have are
+ * errors that name the file.
  */
 #ifndef GALLEY_DATA_TOKEN_FILE_H
 #define GALLEY_DATA_TOKEN_FILE_H
@@ -21,12 +21,12 @@
 
 struct token_file;
 
-/* Whether a file holds tokens and not text. Bare uint16 is only taken for tokens if its name ends in
- * .bin and its content cannot be text. */
+/* Whether a file holds tokens and not text. Bare uint16 is only taken for tokens if its name ends
+ * in .bin and its content cannot be text. */
 MUST_USE struct error *token_file_is_one(const char *path, bool *tokens);
 
-/* Tokens must be under `vocabulary_size`: a shard knows its largest, of other files places all over are
- * looked at, and the rest as it is read. A file of no known format is taken for bare uint16. */
+/* Tokens must be under `vocabulary_size`: a shard knows its largest, of other files places all over
+ * are looked at, and the rest as it is read. A file of no known format is taken for bare uint16. */
 MUST_USE struct error *token_file_open(struct token_file **out, const char *path,
                                        int64_t vocabulary_size);
 /* NULL is fine. */

@@ -1,9 +1,9 @@
 /*
  * tokenize.c - one piece of text into tokens, with several threads.
  *
- * Threads take blocks of records in turn from the source, encode them on their own, and hand over in
- * the order of the blocks: who is early waits. So memory is a block and its tokens a thread, and what
- * is written does not depend on their number.
+ * Threads take blocks of records in turn from the source, encode them on their own, and hand over
+ * in the order of the blocks: who is early waits. So memory is a block and its tokens a thread, and
+ * what is written does not depend on their number.
  */
 #include "data/tokenize.h"
 

@@ -1,11 +1,11 @@
 /*
  * tokenize.h - text into tokens, piece by piece, and pieces into shards.
  *
- * Two stages. Each piece of the input (pieces.h) is turned into tokens by all threads of a process and
- * kept in files (piece_files.h); when all are there, the tokens of all pieces in order are one
- * sequence, which is cut into shards of equal size. Both stages can be shared by processes in any way:
- * a piece depends on nothing but its input, a shard on nothing but the counts and the pieces, so the
- * shards are the same byte for byte.
+ * Two stages. Each piece of the input (pieces.h) is turned into tokens by all threads of a process
+ * and kept in files (piece_files.h); when all are there, the tokens of all pieces in order are one
+ * sequence, which is cut into shards of equal size. Both stages can be shared by processes in any
+ * way: a piece depends on nothing but its input, a shard on nothing but the counts and the pieces,
+ * so the shards are the same byte for byte.
  *
  * Each document is its tokens and the end token behind them, or, where the tokenizer has none (as
  * WordPiece), the start token before them. Documents go to the validation part by their hash.
@@ -34,8 +34,8 @@ struct tokenize_options {
 
 /* Bytes of a token in files and shards. */
 int tokenize_width(const struct tokenizer *tokenizer);
-/* A hash of all that decides what the shards hold, but the text itself: tokenizer, options, lengths of
- * the inputs. */
+/* A hash of all that decides what the shards hold, but the text itself: tokenizer, options, lengths
+ * of the inputs. */
 uint64_t tokenize_key(const struct tokenize_options *options, int64_t shard_tokens);
 
 MUST_USE struct error *tokenize_piece(const struct tokenize_options *options,

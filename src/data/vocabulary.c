@@ -1,8 +1,8 @@
 /*
  * vocabulary.c - threads take blocks of lines in turn, each counts the words of its own.
  *
- * WordPiece counts line by line. BPE, whose pieces hold line feeds, counts whole files as one text: of
- * a block what no piece crosses, and the rest in front of the next block.
+ * WordPiece counts line by line. BPE, whose pieces hold line feeds, counts whole files as one text:
+ * of a block what no piece crosses, and the rest in front of the next block.
  */
 #include "data/vocabulary.h"
 
@@ -161,7 +161,8 @@ static struct error *count_with_threads(struct counting *c, struct counting_thre
                 ? piece_counter_create(&threads[i].pieces)
                 : word_counter_create(&threads[i].counter, &c->options->wordpiece);
     }
-    /* This thread is the first of them; a thread that cannot start leaves its work to the others. */
+    /* This thread is the first of them; a thread that cannot start leaves its work to the
+     * others. */
     for (int i = 1; i < n && !e; i++)
         threads[i].started = !pthread_create(&threads[i].thread, NULL, count_blocks, &threads[i]);
     if (!e)

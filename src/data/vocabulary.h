@@ -32,8 +32,8 @@ struct vocabulary {
 };
 
 /*
- * The caller frees the two texts. bpe: a file is one text where min_bytes is 0, else each line without
- * its line feed is.
+ * The caller frees the two texts. bpe: a file is one text where min_bytes is 0, else each line
+ * without its line feed is.
  */
 MUST_USE struct error *vocabulary_learn(const struct vocabulary_options *options,
                                         struct vocabulary *out);

@@ -1,4 +1,5 @@
-/* device.c - what devices of all kinds have in common: their allocations and the latched failure. */
+/* device.c - what devices of all kinds have in common: their allocations and the latched
+ * failure. */
 #include "device/device.h"
 
 #include "device/backend.h"

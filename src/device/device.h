@@ -1,10 +1,10 @@
 /*
  * device.h - where a rank computes: memory, copies, and the first failure.
  *
- * A device is one rank's processor: the CPU (all kernels run when called) or a CUDA GPU (kernels are
- * queued in order on the device's stream). Callers never ask which: they allocate before the first
- * step, call kernels (kernels/kernels.h), and wait with device_synchronize() where the host needs a
- * result.
+ * A device is one rank's processor: the CPU (all kernels run when called) or a CUDA GPU (kernels
+ * are queued in order on the device's stream). Callers never ask which: they allocate before the
+ * first step, call kernels (kernels/kernels.h), and wait with device_synchronize() where the host
+ * needs a result.
  *
  * Kernels return nothing. The first failure is latched here with the kernel's name, and reported by
  * the next device_check() or device_synchronize(); what follows a failure computes nothing of use.
@@ -44,9 +44,9 @@ const char *device_kind(const struct device *device);
 const char *device_description(const struct device *device);
 int device_threads(const struct device *device);
 
-/* Zeroed memory of the device, aligned to 64 bytes at least, touched already (no page faults later);
- * `purpose` (a literal) is what the memory plan and an out-of-memory error call it. Lives until device_release
- * or device_close. */
+/* Zeroed memory of the device, aligned to 64 bytes at least, touched already (no page faults
+ * later); `purpose` (a literal) is what the memory plan and an out-of-memory error call it. Lives
+ * until device_release or device_close. */
 MUST_USE struct error *device_allocate(struct device *device, void **out, size_t bytes,
                                        const char *purpose);
 /* Whether its memory is the host's own, so that a copy on the host would be one too many. */
@@ -76,24 +76,24 @@ void device_each_allocation(const struct device *device,
 MUST_USE struct error *device_allocate_host(struct device *device, void **out, size_t bytes,
                                             const char *purpose);
 
-/* Copies, in order with the kernels. The host side must stay untouched until the copy is known to be
- * done: by device_synchronize, or by an event recorded after it. */
+/* Copies, in order with the kernels. The host side must stay untouched until the copy is known to
+ * be done: by device_synchronize, or by an event recorded after it. */
 void device_copy_in(struct device *device, void *to, const void *host, size_t bytes);
 void device_copy_out(struct device *device, void *host, const void *from, size_t bytes);
 void device_copy(struct device *device, void *to, const void *from, size_t bytes);
 void device_zero(struct device *device, void *memory, size_t bytes);
 /* As device_copy_in, but on STREAM_UPLOAD; `host` from device_allocate_host. */
 void device_upload(struct device *device, void *to, const void *host, size_t bytes);
-/* Any thread, beside all others. Copies to host memory and returns when it is there. Not in order with
- * anything: what is read must be finished, and stay as it is meanwhile. */
+/* Any thread, beside all others. Copies to host memory and returns when it is there. Not in order
+ * with anything: what is read must be finished, and stay as it is meanwhile. */
 MUST_USE struct error *device_fetch(struct device *device, void *host, const void *from,
                                     size_t bytes);
 
 /*
  * ---- streams and events ----
  *
- * A device has queues that run beside each other, each in order; an event, recorded in one and waited
- * for in another, orders them. On the CPU all work is done when it is called.
+ * A device has queues that run beside each other, each in order; an event, recorded in one and
+ * waited for in another, orders them. On the CPU all work is done when it is called.
  */
 enum device_stream {
     STREAM_COMPUTE,          /* kernels, and copies that do not say otherwise */
@@ -106,15 +106,18 @@ enum device_stream {
 bool device_runs_behind(const struct device *device);
 
 struct device_event;
-/* What an event is for: to order streams, or also to be asked by the host for its end and its time. */
+/* What an event is for: to order streams, or also to be asked by the host for its end and its
+ * time. */
 enum device_event_kind { EVENT_ORDER, EVENT_TIME };
 MUST_USE struct error *device_event_create(struct device_event **out, struct device *device,
                                            enum device_event_kind kind);
 /* NULL is fine. All events go before the device closes. */
 void device_event_destroy(struct device_event *event);
-/* Happens when all that was queued in the stream so far is done; an earlier recording is forgotten. */
+/* Happens when all that was queued in the stream so far is done; an earlier recording is
+ * forgotten. */
 void device_event_record(struct device_event *event, enum device_stream stream);
-/* What is queued in the stream from now on runs after the event; at once if it was never recorded. */
+/* What is queued in the stream from now on runs after the event; at once if it was never
+ * recorded. */
 void device_event_wait(struct device_event *event, enum device_stream stream);
 /* Whether it has happened; true after a failure too, which is then latched. EVENT_TIME only. */
 bool device_event_done(struct device_event *event);
@@ -127,8 +130,8 @@ double device_event_seconds(const struct device_event *from, const struct device
  * Between device_graph_begin and device_graph_end, what is queued in STREAM_COMPUTE, and in streams
  * ordered after it by events, is not run but becomes the graph; the other streams must be ordered
  * before STREAM_COMPUTE again at the end. Its pointers and sizes are fixed. Nothing may be
- * allocated, synchronized or asked in between; EVENT_TIME may be recorded, and happens anew with every
- * launch. Every kernel must have run once before, with the same shapes.
+ * allocated, synchronized or asked in between; EVENT_TIME may be recorded, and happens anew with
+ * every launch. Every kernel must have run once before, with the same shapes.
  */
 struct device_graph;
 /* Whether the device can; if not, the functions below must not be called. */
@@ -140,8 +143,8 @@ MUST_USE struct error *device_graph_end(struct device *device, struct device_gra
 void device_graph_launch(struct device_graph *graph);
 void device_graph_destroy(struct device_graph *graph);    /* NULL is fine */
 
-/* What the kernels of a back-end keep with their device (scratch memory, cached plans): one pointer,
- * released with `destroy` when the device closes. */
+/* What the kernels of a back-end keep with their device (scratch memory, cached plans): one
+ * pointer, released with `destroy` when the device closes. */
 void device_attach(struct device *device, void *state, void (*destroy)(void *state));
 void *device_attached(const struct device *device);
 

@@ -2,7 +2,8 @@
  * device_cpu.c - the CPU as a device: kernels run when called, on OpenMP threads.
  *
  * Memory comes straight from mmap with huge pages asked for, and is touched at once: page faults on
- * fresh activations cost a mini-GPT step a third of its time otherwise (measured 140-300 ms of 800).
+ * fresh activations cost a mini-GPT step a third of its time otherwise (measured 140-300 ms of
+ * 800).
  */
 #include "device/backend.h"
 
@@ -16,8 +17,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* The cores this process may run on, shared evenly with the other ranks of the node. A launcher that
- * binds each rank to cores of its own (mpirun does for one or two ranks) leaves nothing to share. */
+/* The cores this process may run on, shared evenly with the other ranks of the node. A launcher
+ * that binds each rank to cores of its own (mpirun does for one or two ranks) leaves nothing to
+ * share. */
 static int threads_of_rank(const struct device_options *options)
 {
     cpu_set_t allowed;
@@ -56,7 +58,8 @@ static struct error *cpu_allocate(void *self, void **out, size_t bytes, const ch
         return error_errno(ERROR_MEMORY, "no memory for %s (%zu bytes)", purpose, bytes);
     madvise(memory, mapped, MADV_HUGEPAGE);    /* a wish; without it only slower */
 
-    /* Touched in parallel, so that on a machine with several memory nodes pages spread over them. */
+    /* Touched in parallel, so that on a machine with several memory nodes pages spread over
+     * them. */
     const long chunk = 1 << 21;
     const long chunks = (long)((mapped + (size_t)chunk - 1) / (size_t)chunk);
 #pragma omp parallel for schedule(static)

@@ -1,12 +1,12 @@
 /*
  * device_cuda.c - an NVIDIA GPU as a device: kernels and copies are queued on streams.
  *
- * The CUDA runtime is linked statically and looks for the driver when it is first called, so a program
- * with GPU kernels starts on a machine without a GPU as fast as one without them.
+ * The CUDA runtime is linked statically and looks for the driver when it is first called, so a
+ * program with GPU kernels starts on a machine without a GPU as fast as one without them.
  *
- * A process drives one GPU: that of its local rank where several are visible, or the only one where a
- * launcher shows each rank its own (Slurm's --gpus-per-task). Memory is allocated with cudaMalloc,
- * which costs nothing in the loop, as all of it is asked for before the first step.
+ * A process drives one GPU: that of its local rank where several are visible, or the only one where
+ * a launcher shows each rank its own (Slurm's --gpus-per-task). Memory is allocated with
+ * cudaMalloc, which costs nothing in the loop, as all of it is asked for before the first step.
  */
 #include "device/device_cuda.h"
 

@@ -19,8 +19,8 @@ struct shared_library_symbol {
 #define SHARED_LIBRARY_TEXT_(x) #x
 #define SHARED_LIBRARY_VERSION(major) SHARED_LIBRARY_TEXT_(major)
 
-/* Loads `name` from the program's run path or the system's, and looks up all symbols. One clear error
- * that names the library, or the symbol it lacks. */
+/* Loads `name` from the program's run path or the system's, and looks up all symbols. One clear
+ * error that names the library, or the symbol it lacks. */
 MUST_USE struct error *shared_library_load(const char *name,
                                            const struct shared_library_symbol *symbols);
 

@@ -52,8 +52,8 @@ const struct catalog_tensor *catalog_find(const struct catalog *catalog, const c
 const char *catalog_path(const struct catalog *catalog, const struct catalog_tensor *tensor);
 /* What errors call the catalog: its first file. */
 const char *catalog_name(const struct catalog *catalog);
-/* An error that says what was found and expected unless the tensor has this shape and a type that can
- * be read. */
+/* An error that says what was found and expected unless the tensor has this shape and a type that
+ * can be read. */
 MUST_USE struct error *catalog_check(const struct catalog *catalog,
                                      const struct catalog_tensor *tensor, const int64_t *shape,
                                      int dimensions);

@@ -1,8 +1,9 @@
 /*
  * elements.h - the number formats of weight files, to and from float.
  *
- * Reading is exact: every half-precision number is a float. Writing rounds to nearest, ties to even;
- * NaN stays NaN. All are little-endian in files, as on every machine this program is built for.
+ * Reading is exact: every half-precision number is a float. Writing rounds to nearest, ties to
+ * even; NaN stays NaN. All are little-endian in files, as on every machine this program is built
+ * for.
  */
 #ifndef GALLEY_FORMATS_ELEMENTS_H
 #define GALLEY_FORMATS_ELEMENTS_H

@@ -44,8 +44,8 @@ struct error *h5_failed(const struct h5_file *file, const char *what, const char
 
 static struct error *make_file(struct h5_file **out, const char *path)
 {
-    /* A file that could not be closed, on a full disk, would crash HDF5's clean-up at exit. Every file
-     * is closed here, so there is nothing to clean up. */
+    /* A file that could not be closed, on a full disk, would crash HDF5's clean-up at exit. Every
+     * file is closed here, so there is nothing to clean up. */
     H5dont_atexit();
     struct h5_file *f = calloc(1, sizeof *f);
     if (f)

@@ -1,8 +1,8 @@
 /*
  * h5.h - the little of HDF5 that Galley needs, with errors that name file and object.
  *
- * Arrays are contiguous, little-endian, without filters, so that their place in the file is known and
- * anybody can map them. HDF5's own error stack is kept silent. Not thread-safe.
+ * Arrays are contiguous, little-endian, without filters, so that their place in the file is known
+ * and anybody can map them. HDF5's own error stack is kept silent. Not thread-safe.
  */
 #ifndef GALLEY_FORMATS_H5_H
 #define GALLEY_FORMATS_H5_H
@@ -23,10 +23,12 @@ MUST_USE struct error *h5_open(struct h5_file **out, const char *path);
 MUST_USE struct error *h5_close(struct h5_file *file);
 const char *h5_path(const struct h5_file *file);
 
-/* Paths are absolute; groups on the way are made. `*offset` is where the bytes begin in the file. */
+/* Paths are absolute; groups on the way are made. `*offset` is where the bytes begin in the
+ * file. */
 MUST_USE struct error *h5_write_floats(struct h5_file *file, const char *path, const int64_t *shape,
                                        int dimensions, const float *data, uint64_t *offset);
-/* Packed elements of any of our types; bfloat16, which HDF5 does not know, as opaque pairs of bytes. */
+/* Packed elements of any of our types; bfloat16, which HDF5 does not know, as opaque pairs of
+ * bytes. */
 MUST_USE struct error *h5_write_elements(struct h5_file *file, const char *path,
                                          const int64_t *shape, int dimensions,
                                          enum element_type type, const void *packed);

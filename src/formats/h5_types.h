@@ -1,4 +1,5 @@
-/* h5_types.h - our number formats as HDF5's types, and its handle of a file; for src/formats only. */
+/* h5_types.h - our number formats as HDF5's types, and its handle of a file; for src/formats
+ * only. */
 #ifndef GALLEY_FORMATS_H5_TYPES_H
 #define GALLEY_FORMATS_H5_TYPES_H
 
@@ -11,7 +12,8 @@
 hid_t h5_element_type(enum element_type type);
 
 hid_t h5_file_id(const struct h5_file *file);
-/* The error for a call of HDF5 that failed, with the reason it gave: "cannot WHAT OBJECT in PATH". */
+/* The error for a call of HDF5 that failed, with the reason it gave: "cannot WHAT OBJECT in
+ * PATH". */
 struct error *h5_failed(const struct h5_file *file, const char *what, const char *object);
 
 #endif

@@ -21,8 +21,8 @@ MUST_USE struct error *keras_h5_catalog_index(struct catalog *catalog, const cha
 struct keras_h5_writer;
 
 MUST_USE struct error *keras_h5_create(struct keras_h5_writer **out, const char *path);
-/* The group PARENT PATH/vars with the attribute `name`, which Keras writes for every layer, also for
- * those without variables. Paths begin with '/'; "" is the model itself. */
+/* The group PARENT PATH/vars with the attribute `name`, which Keras writes for every layer, also
+ * for those without variables. Paths begin with '/'; "" is the model itself. */
 MUST_USE struct error *keras_h5_add_layer(struct keras_h5_writer *writer, const char *parent,
                                           const char *path, const char *name);
 /* A variable; its name is the dataset's path, its layer is there. */

@@ -21,8 +21,8 @@ struct output {
     char *partial;    /* a new empty folder, or a path where no file is */
 };
 
-/* Something at `path` is an error unless `overwrite`. A folder is overwritten only where all it holds
- * are files that models consist of. */
+/* Something at `path` is an error unless `overwrite`. A folder is overwritten only where all it
+ * holds are files that models consist of. */
 MUST_USE struct error *output_begin(struct output *output, const char *path, bool folder,
                                     bool overwrite);
 /* Takes `e`, the outcome of writing; returns it, or what goes wrong in the end. */

@@ -12,15 +12,15 @@
 
 /* Adds the tensors of one file. */
 MUST_USE struct error *safetensors_catalog(struct catalog *catalog, const char *path);
-/* Adds the tensors of all files that FOLDER's index (model.safetensors.index.json) names, and checks
- * that each file holds what the index says. */
+/* Adds the tensors of all files that FOLDER's index (model.safetensors.index.json) names, and
+ * checks that each file holds what the index says. */
 MUST_USE struct error *safetensors_catalog_index(struct catalog *catalog, const char *folder,
                                                  const char *index_path);
 
 struct safetensors_writer;
 
-/* Begins a file of `n` tensors, of which name, type, dimensions and shape are read; they are borrowed
- * until the end. */
+/* Begins a file of `n` tensors, of which name, type, dimensions and shape are read; they are
+ * borrowed until the end. */
 MUST_USE struct error *safetensors_create(struct safetensors_writer **out, const char *path,
                                           const struct catalog_tensor *tensors, int n);
 /* The next tensor's elements. */

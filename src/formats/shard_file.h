@@ -1,17 +1,18 @@
 /*
  * shard_file.h - token shards: a stretch of a tokenized text in one HDF5 file.
  *
- * /tokens is an array of uint16 or uint32 in chunks of SHARD_CHUNK_BYTES; /documents (int64) are the
- * places in it where documents begin; attributes of the file say how many, from which tokenizer, and
- * which part of the whole this is. Anybody can read it: h5py.File(path)["tokens"][:1000].
+ * /tokens is an array of uint16 or uint32 in chunks of SHARD_CHUNK_BYTES; /documents (int64) are
+ * the places in it where documents begin; attributes of the file say how many, from which
+ * tokenizer, and which part of the whole this is. Anybody can read it:
+ * h5py.File(path)["tokens"][:1000].
  *
  * A manifest in front of the file (manifest.h) holds a hash of every chunk and of the rest. Opening
  * checks the manifest and the rest, reading checks each chunk when it first touches it; so nothing
  * damaged is taken for good, and HDF5 sees no damaged structure. Chunks are read at their place in
  * the file, by any number of threads, without HDF5.
  *
- * Writing: PATH.partial, closed, checked, flushed, renamed: PATH is always whole. Opening and writing
- * go through HDF5, which is for one thread at a time.
+ * Writing: PATH.partial, closed, checked, flushed, renamed: PATH is always whole. Opening and
+ * writing go through HDF5, which is for one thread at a time.
  */
 #ifndef GALLEY_FORMATS_SHARD_FILE_H
 #define GALLEY_FORMATS_SHARD_FILE_H
@@ -58,9 +59,9 @@ const struct shard_facts *shard_facts(const struct shard *shard);
 uint64_t shard_fingerprint(const struct shard *shard);
 
 /*
- * Tokens [first, first + count) as they stand in the file (`width` bytes each, little-endian) to `out`.
- * `scratch`, of SHARD_CHUNK_BYTES, is the calling thread's. A chunk that is not what was written, or a
- * file that has changed since it was opened, is an error that names the file.
+ * Tokens [first, first + count) as they stand in the file (`width` bytes each, little-endian) to
+ * `out`. `scratch`, of SHARD_CHUNK_BYTES, is the calling thread's. A chunk that is not what was
+ * written, or a file that has changed since it was opened, is an error that names the file.
  */
 MUST_USE struct error *shard_read(struct shard *shard, int64_t first, int64_t count, void *out,
                                   void *scratch);
@@ -82,8 +83,8 @@ MUST_USE struct error *shard_write_tokens(struct shard_writer *writer, const voi
                                           int64_t count);
 MUST_USE struct error *shard_write_documents(struct shard_writer *writer, const int64_t *places,
                                              int64_t count);
-/* Ends the writer: the file is whole and on disk under its name, or an error says why not and nothing
- * is left. */
+/* Ends the writer: the file is whole and on disk under its name, or an error says why not and
+ * nothing is left. */
 MUST_USE struct error *shard_finish(struct shard_writer *writer, int64_t largest_token);
 /* Ends the writer without a file; NULL is fine. */
 void shard_discard(struct shard_writer *writer);

@@ -1,8 +1,8 @@
 /*
  * shard_write.c - writes a token shard, whole or not at all.
  *
- * 1. PATH.partial is written chunk by chunk and closed; 2. the manifest goes into its first bytes and
- * is checked against what the file holds; 3. fsync; 4. rename; 5. fsync of the folder.
+ * 1. PATH.partial is written chunk by chunk and closed; 2. the manifest goes into its first bytes
+ * and is checked against what the file holds; 3. fsync; 4. rename; 5. fsync of the folder.
  */
 #include "formats/h5_chunks.h"
 #include "formats/manifest.h"
@@ -183,8 +183,8 @@ static struct error *write_attributes(const struct shard_writer *w)
 }
 
 /*
- * HDF5 before 1.14.4 gives the place of a chunk without the bytes before its own beginning, later ones
- * with them. What stands there decides.
+ * HDF5 before 1.14.4 gives the place of a chunk without the bytes before its own beginning, later
+ * ones with them. What stands there decides.
  */
 static struct error *place_extents(struct shard_writer *w)
 {

@@ -65,7 +65,8 @@ static float likeness(const struct contrast *s, const struct loop *loop, int r, 
     return largest;
 }
 
-/* Puts row r's candidates for `position` into the feed; a prompt's own token is the only candidate. */
+/* Puts row r's candidates for `position` into the feed; a prompt's own token is the only
+ * candidate. */
 static void propose(struct loop *loop, struct contrast *s, const float *logits, int r, int position,
                     int32_t given)
 {

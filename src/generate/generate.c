@@ -4,8 +4,8 @@
 #include "generate/loop.h"
 #include "generate/search.h"
 
-/* What stands at `position` of the rows that are not in their prompt any more; how many have stopped
- * so far. */
+/* What stands at `position` of the rows that are not in their prompt any more; how many have
+ * stopped so far. */
 static int fill_position(struct loop *loop, const float *logits, int32_t *tokens, int position,
                          int *ends)
 {

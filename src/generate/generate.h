@@ -36,9 +36,9 @@ struct generation {
 /*
  * Fills `tokens` (rows, length) behind the prompts. `ends` (rows): where each row ends, behind its
  * first stop token; the length if it has none. What stands behind an end means nothing. beam: each
- * row gets its best beam, and `scores` (rows) its log-probability. ends and scores may be NULL; kinds
- * other than beam leave scores alone. As in KerasHub, a beam's score counts the model's choice, not
- * the prompt's token, where a longer prompt goes on, and what follows a stop token.
+ * row gets its best beam, and `scores` (rows) its log-probability. ends and scores may be NULL;
+ * kinds other than beam leave scores alone. As in KerasHub, a beam's score counts the model's
+ * choice, not the prompt's token, where a longer prompt goes on, and what follows a stop token.
  */
 MUST_USE struct error *generate_tokens(const struct generation *generation, int32_t *tokens,
                                        int *ends, double *scores);
@@ -89,9 +89,9 @@ struct generated {
 };
 
 /*
- * out (count; with all_beams count * beams): each for the caller to release, none on failure. A text is
- * its tokens up to and without the stop token, special tokens left out: the start token in front, end
- * tokens, and a WordPiece row's final [PAD].
+ * out (count; with all_beams count * beams): each for the caller to release, none on failure. A
+ * text is its tokens up to and without the stop token, special tokens left out: the start token in
+ * front, end tokens, and a WordPiece row's final [PAD].
  */
 MUST_USE struct error *generate_texts(const struct text_generation *generation,
                                       struct generated *out);

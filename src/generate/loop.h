@@ -1,8 +1,9 @@
 /*
- * loop.h - what all ways to fill rows share: memory, the decoder, stop tokens; for src/generate only.
+ * loop.h - what all ways to fill rows share: memory, the decoder, stop tokens; for src/generate
+ * only.
  *
- * The logits that follow position i - 1 decide what stands at position i. A row of the generation is
- * `branches` rows of the decoder: 1 where tokens are drawn, beams or candidates in the searches.
+ * The logits that follow position i - 1 decide what stands at position i. A row of the generation
+ * is `branches` rows of the decoder: 1 where tokens are drawn, beams or candidates in the searches.
  * Branch b of row r is decoder row r * branches + b.
  */
 #ifndef GALLEY_GENERATE_LOOP_H
@@ -31,8 +32,8 @@ MUST_USE struct error *loop_begin(struct loop *loop, const struct generation *g,
                                   loop_lay_out *lay_out, void *search);
 void loop_end(struct loop *loop);
 
-/* Appends `feed`, which stands at position - 1: the logits of `position`, (width, V). They are checked
- * from the first generated position on. */
+/* Appends `feed`, which stands at position - 1: the logits of `position`, (width, V). They are
+ * checked from the first generated position on. */
 MUST_USE struct error *loop_advance(struct loop *loop, int position, const float **logits);
 /* The same of column position - 1 of tokens (width, length). */
 MUST_USE struct error *loop_advance_tokens(struct loop *loop, const int32_t *tokens, int position,

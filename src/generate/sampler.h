@@ -1,6 +1,6 @@
 /*
- * sampler.h - how the next token is chosen: greedy, random, top-k, top-p, beam and contrastive search,
- * as KerasHub's samplers of these names choose it.
+ * sampler.h - how the next token is chosen: greedy, random, top-k, top-p, beam and contrastive
+ * search, as KerasHub's samplers of these names choose it.
  */
 #ifndef GALLEY_GENERATE_SAMPLER_H
 #define GALLEY_GENERATE_SAMPLER_H
@@ -31,7 +31,8 @@ enum { SAMPLER_DEFAULT_K = 5, SAMPLER_DEFAULT_BEAMS = 5 };
 #define SAMPLER_DEFAULT_P 0.5
 #define SAMPLER_DEFAULT_ALPHA 0.6
 
-/* "greedy", "random", "top_k", "top_p", "beam", "contrastive"; an unknown name is an error that lists them. */
+/* "greedy", "random", "top_k", "top_p", "beam", "contrastive"; an unknown name is an error that
+ * lists them. */
 MUST_USE struct error *sampler_parse(enum sampler_kind *out, const char *name);
 const char *sampler_name(enum sampler_kind kind);
 /* Whether rows of one prompt differ: not so for greedy, beam and contrastive. */
@@ -43,8 +44,8 @@ void sampler_describe(const struct sampler *sampler, char *text, size_t bytes);
 
 /*
  * The probabilities of one position: softmax(logits / temperature) in fp32, which top_k and top_p
- * then cut and renormalise and greedy makes one-hot; for the searches it stays whole. `logits` are finite.
- * `probabilities` (V) is written; `order` (V) is scratch.
+ * then cut and renormalise and greedy makes one-hot; for the searches it stays whole. `logits` are
+ * finite. `probabilities` (V) is written; `order` (V) is scratch.
  */
 void sampler_distribution(const struct sampler *sampler, const float *logits, int V,
                           float *probabilities, int *order);

@@ -1,6 +1,7 @@
 /*
- * gpt.c - memory, and forward and backward from tokens to gradients, of every family and on any table of
- * kernels: embedding, the family's blocks, head. The head is a matrix of its own or the token table.
+ * gpt.c - memory, and forward and backward from tokens to gradients, of every family and on any
+ * table of kernels: embedding, the family's blocks, head. The head is a matrix of its own or the
+ * token table.
  */
 #include "model/gpt.h"
 
@@ -320,7 +321,8 @@ struct error *model_evaluate(struct model *model, const struct batch *batch,
     return NULL;
 }
 
-/* The rows of `x` at the places, one after the other in m->branch; runs of them are copied as one. */
+/* The rows of `x` at the places, one after the other in m->branch; runs of them are copied as
+ * one. */
 static void gather_places(struct model *m, const char *x, const struct model_questions *q)
 {
     const size_t row_bytes = (size_t)m->spec.C * dtype_bytes(m->kernels->activation);

@@ -38,51 +38,54 @@ void *model_weights_copy(struct model *model);    /* bf16 copy, NULL in fp32 */
 float *model_gradients(struct model *model);
 /* (V, C) sums over all occurrences of a token of its squared gradient; NULL unless asked for. */
 float *model_token_squares(struct model *model);
-/* What ranks add up: token squares, if any, then the gradients, in one piece of `*count` elements. */
+/* What ranks add up: token squares, if any, then the gradients, in one piece of `*count`
+ * elements. */
 float *model_summed(struct model *model, int64_t *count);
 /* Call after the weights were changed by anything but the `adam` kernel: renews the bf16 copy. */
 void model_weights_changed(struct model *model);
 
-/* Told by backward: elements [first, count) of model_summed are final. `first` falls call by call to
- * 0. */
+/* Told by backward: elements [first, count) of model_summed are final. `first` falls call by call
+ * to 0. */
 typedef void model_ready(void *self, int64_t first);
 
 void model_zero_gradients(struct model *model);
-/* Copies a batch from host memory to the model's own buffers, in order with the kernels; the result, in
- * device memory, is good until the next call, also by model_evaluate and model_logits. */
+/* Copies a batch from host memory to the model's own buffers, in order with the kernels; the
+ * result, in device memory, is good until the next call, also by model_evaluate and
+ * model_logits. */
 struct batch model_load(struct model *model, const struct batch *batch);
 /*
  * Queues forward and backward of one micro-batch, with spec.dropout drawn from (seed, batch->step,
- * sample): adds to gradients and to `sums`. Batch and sums are in device memory. `gradient_scale` (1,
- * device memory) multiplies all gradients; NULL: 1. `ready` may be NULL (not the last micro-batch of a
- * step).
+ * sample): adds to gradients and to `sums`. Batch and sums are in device memory. `gradient_scale`
+ * (1, device memory) multiplies all gradients; NULL: 1. `ready` may be NULL (not the last
+ * micro-batch of a step).
  */
 void model_train(struct model *model, const struct batch *batch, struct loss_sums *sums,
                  const float *gradient_scale, model_ready *ready, void *self);
 /* Forward only, of a batch in host memory; adds to `sums` (host), complete when it returns. */
 MUST_USE struct error *model_evaluate(struct model *model, const struct batch *batch,
                                       struct loss_sums *sums);
-/* Tokens whose probability is asked for: targets[i] as what follows position places[i] = b * T + t of a
- * batch. Host memory; places rise. */
+/* Tokens whose probability is asked for: targets[i] as what follows position places[i] = b * T + t
+ * of a batch. Host memory; places rise. */
 struct model_questions {
     float *losses;          /* (count)  out: -ln of the probability */
     uint8_t *correct;       /* (count)  out: 1 where no token is more probable */
     const int32_t *places, *targets;    /* (count)  in */
     int count;              /* 1 to B * T */
 };
-/* Forward only, of a batch in host memory of which tokens and key_mask matter; the head is computed at
- * the places alone. The answers are there when it returns. */
+/* Forward only, of a batch in host memory of which tokens and key_mask matter; the head is computed
+ * at the places alone. The answers are there when it returns. */
 MUST_USE struct error *model_score(struct model *model, const struct batch *batch,
                                    const struct model_questions *questions);
-/* All logits of a batch, (B, T, V) fp32 in host memory of the caller; tokens and key_mask matter. */
+/* All logits of a batch, (B, T, V) fp32 in host memory of the caller; tokens and key_mask
+ * matter. */
 MUST_USE struct error *model_logits(struct model *model, const struct batch *batch, float *logits);
 
 /* ---- decoding: one position after the other, keys and values kept ---- */
 
 struct decoder;
 
-/* Room for `rows` sequences of up to `capacity` positions (at most spec.positions). Each decoder has
- * its own cache and activations, allocated here. The model must outlive it. */
+/* Room for `rows` sequences of up to `capacity` positions (at most spec.positions). Each decoder
+ * has its own cache and activations, allocated here. The model must outlive it. */
 MUST_USE struct error *decoder_create(struct decoder **out, struct model *model, int rows,
                                       int capacity);
 void decoder_destroy(struct decoder *decoder);
@@ -97,8 +100,8 @@ int decoder_position(const struct decoder *decoder);    /* positions held, the s
  */
 MUST_USE struct error *decoder_append(struct decoder *decoder, const int32_t *tokens,
                                       const float **logits);
-/* What the head read at the last append, (rows, C) fp32 in host memory, valid until the next append:
- * the hidden states that contrastive search compares. */
+/* What the head read at the last append, (rows, C) fp32 in host memory, valid until the next
+ * append: the hidden states that contrastive search compares. */
 MUST_USE struct error *decoder_hidden(struct decoder *decoder, const float **hidden);
 /* Row r continues from what was row `from[r]`: how beams move. */
 MUST_USE struct error *decoder_reorder(struct decoder *decoder, const int *from);

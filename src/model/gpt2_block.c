@@ -2,14 +2,14 @@
  * gpt2_block.c - GPT-2's blocks: pre-norm, as KerasHub's GPT2Backbone.
  *
  *   x += drop(attention(norm(x)));  x += drop(W2 gelu(W1 norm(x) + b1) + b2);
- * and a norm after the last block. The residual sum of a branch is computed with the norm that follows
- * it: so a layer's second sum is part of the next layer, or of the final norm, and m->branch carries
- * the MLP's output there.
+ * and a norm after the last block. The residual sum of a branch is computed with the norm that
+ * follows it: so a layer's second sum is part of the next layer, or of the final norm, and
+ * m->branch carries the MLP's output there.
  */
 #include "model/model.h"
 
-/* The residual stream that layer l's first norm adds a branch to: for layer 0 the embedding, to which
- * there is nothing to add. */
+/* The residual stream that layer l's first norm adds a branch to: for layer 0 the embedding, to
+ * which there is nothing to add. */
 static const void *stream_before(const struct model *m, int l)
 {
     return l > 0 ? m->layers[l - 1].sum2 : m->x0;
@@ -57,9 +57,9 @@ static const void *forward_end(struct model *m, const struct pass *pass)
 }
 
 /*
- * Through a norm, whose gradient is `dy`: m->dx, the gradient of the residual stream, becomes that of
- * the sum before the norm. Returns that of the branch in the sum: the same, unless elements of it were
- * dropped; then it stands in m->dbranch.
+ * Through a norm, whose gradient is `dy`: m->dx, the gradient of the residual stream, becomes that
+ * of the sum before the norm. Returns that of the branch in the sum: the same, unless elements of
+ * it were dropped; then it stands in m->dbranch.
  */
 static const void *backward_norm(struct model *m, const struct pass *pass,
                                  const struct layernorm_backward *norm, struct dropout dropout)

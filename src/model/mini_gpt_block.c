@@ -47,8 +47,8 @@ static void backward_end(struct model *m, const struct pass *pass)
     (void)pass;
 }
 
-/* A norm's gradient is m->dx, and beside the last also m->dbranch; it leaves that of the sum before it
- * in m->dx, and returns that of the branch in the sum. */
+/* A norm's gradient is m->dx, and beside the last also m->dbranch; it leaves that of the sum before
+ * it in m->dx, and returns that of the branch in the sum. */
 static const void *backward_norm(struct model *m, const struct pass *pass, bool in_two,
                                  const struct layernorm_backward *norm, struct dropout dropout)
 {

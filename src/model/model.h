@@ -1,8 +1,8 @@
 /*
  * model.h - the inside of a model and of a decoder, shared by the files of src/model only.
  *
- * What the families have in common (embedding, head, memory, the order of the passes) is in gpt.c and
- * decoder.c, attention and MLP in branches.c; a `struct block` holds what differs.
+ * What the families have in common (embedding, head, memory, the order of the passes) is in gpt.c
+ * and decoder.c, attention and MLP in branches.c; a `struct block` holds what differs.
  */
 #ifndef GALLEY_MODEL_MODEL_H
 #define GALLEY_MODEL_MODEL_H
@@ -37,8 +37,8 @@ struct pass {
 
 struct decoder;
 
-/* A family's decoder blocks: where the norms stand. Between two calls the model's buffers hold what the
- * next one reads. */
+/* A family's decoder blocks: where the norms stand. Between two calls the model's buffers hold what
+ * the next one reads. */
 struct block {
     enum activation activation;    /* of the MLP */
     bool embedding_dropout;
@@ -133,8 +133,8 @@ static inline struct dropout pass_dropout(const struct model *m, const struct pa
 
 /*
  * branches.c: the two branches beside the residual stream, which both families have. Forward leaves
- * the branch's value in m->branch (d->branch); backward takes its gradient `dy` and leaves that of the
- * branch's input `x` in m->dbranch, where dy may stand.
+ * the branch's value in m->branch (d->branch); backward takes its gradient `dy` and leaves that of
+ * the branch's input `x` in m->dbranch, where dy may stand.
  */
 void branch_attention(struct model *m, const struct pass *pass, int l, const void *x);
 void branch_attention_backward(struct model *m, const struct pass *pass, int l, const void *x,

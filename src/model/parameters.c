@@ -58,8 +58,9 @@ static void add_kernel(struct parameters *p, enum model_family family, int layer
 }
 
 /*
- * Query, key and value are one tensor, so that one product computes them; each is initialised as the
- * separate kernel it is in Keras (from 3.15 on, which counts the fans of an einsum kernel rightly).
+ * Query, key and value are one tensor, so that one product computes them; each is initialised as
+ * the separate kernel it is in Keras (from 3.15 on, which counts the fans of an einsum kernel
+ * rightly).
  */
 static void add_block(struct parameters *p, const struct model_spec *s, int l)
 {
@@ -91,8 +92,9 @@ static void add_mini_gpt(struct parameters *p, const struct model_spec *s)
 }
 
 /*
- * GPT-2, initialised as KerasHub's GPT2Backbone: the original's 0.02 for positions and kernels, without
- * its 1/sqrt(2 L) on the residual projections, and 0.01 for tokens. The head is the token table.
+ * GPT-2, initialised as KerasHub's GPT2Backbone: the original's 0.02 for positions and kernels,
+ * without its 1/sqrt(2 L) on the residual projections, and 0.01 for tokens. The head is the token
+ * table.
  */
 static void add_gpt2(struct parameters *p, const struct model_spec *s)
 {
@@ -155,7 +157,8 @@ static double uniform(uint64_t key, uint64_t i)
     return (double)(mix(key + mix(i)) >> 11) * 0x1p-53;
 }
 
-/* Every value is a function of its place, so threads change nothing; alone it takes 4 s for GPT-2 124M. */
+/* Every value is a function of its place, so threads change nothing; alone it takes 4 s for GPT-2
+ * 124M. */
 static void initialize(const struct parameter *t, uint64_t key, float *w)
 {
     const double scale = (double)t->init_scale;

@@ -3,8 +3,9 @@
  *
  * Order is that of the forward pass, embeddings first and head last: the reverse of the order in
  * which backward makes gradients final, so buckets, optimizer and checkpoints work on contiguous
- * ranges. (A tied head adds to the token table at once, but the lookup adds to it too, at the end.) Each tensor begins at a multiple of 64 bytes; the gaps hold zeros and stay zero. The table
- * is a pure function of the specification; it holds no memory of tensors.
+ * ranges. (A tied head adds to the token table at once, but the lookup adds to it too, at the end.)
+ * Each tensor begins at a multiple of 64 bytes; the gaps hold zeros and stay zero. The table is a
+ * pure function of the specification; it holds no memory of tensors.
  */
 #ifndef GALLEY_MODEL_PARAMETERS_H
 #define GALLEY_MODEL_PARAMETERS_H
@@ -42,9 +43,10 @@ void parameters_destroy(struct parameters *parameters);
 /* The tensor of that name, or NULL. */
 const struct parameter *parameters_find(const struct parameters *parameters, const char *name);
 
-/* Initial weights: element i of tensor t is a pure function of (seed, t, i), distributed as KerasHub
- * does: norms 1, biases 0, and for the mini-GPT embeddings uniform +-0.05, kernels Glorot uniform; for
- * GPT-2 normal with deviation 0.01 (tokens) and 0.02. `weights` is host memory of flat_count elements. */
+/* Initial weights: element i of tensor t is a pure function of (seed, t, i), distributed as
+ * KerasHub does: norms 1, biases 0, and for the mini-GPT embeddings uniform +-0.05, kernels Glorot
+ * uniform; for GPT-2 normal with deviation 0.01 (tokens) and 0.02. `weights` is host memory of
+ * flat_count elements. */
 void parameters_initialize(const struct parameters *parameters, uint64_t seed, float *weights);
 
 #endif

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Which architecture: the example's post-norm ReLU blocks with a head of their own, or GPT-2's pre-norm
- * GELU blocks, a final norm and a head tied to the token embedding. */
+/* Which architecture: the example's post-norm ReLU blocks with a head of their own, or GPT-2's
+ * pre-norm GELU blocks, a final norm and a head tied to the token embedding. */
 enum model_family { MODEL_MINI_GPT, MODEL_GPT2 };
 enum { MODEL_FAMILIES = MODEL_GPT2 + 1 };
 

@@ -1,4 +1,5 @@
-/* keras_preset_write.c - the folder of a KerasHub preset, file by file as save_to_preset writes it. */
+/* keras_preset_write.c - the folder of a KerasHub preset, file by file as save_to_preset writes
+ * it. */
 #include "presets/preset_inside.h"
 
 #include <inttypes.h>

@@ -1,4 +1,5 @@
-/* keras_weights_write.c - weights as Keras files, with a group for each layer as Keras writes them. */
+/* keras_weights_write.c - weights as Keras files, with a group for each layer as Keras writes
+ * them. */
 #include "formats/keras_h5.h"
 #include "presets/preset_inside.h"
 #include "presets/shards.h"
@@ -12,8 +13,8 @@ struct layer {
     const char *path, *name;
 };
 
-/* Of a decoder block, behind its own path; the block and those without a name of their own, which Keras
- * numbers, are named in add_block. */
+/* Of a decoder block, behind its own path; the block and those without a name of their own, which
+ * Keras numbers, are named in add_block. */
 static const struct layer block_layers[] = {
     {"/_feedforward_dropout", "feedforward_dropout"},
     {"/_feedforward_intermediate_dense", "feedforward_intermediate_dense"},

@@ -128,7 +128,8 @@ static void add_thirds(struct mapping *m, const struct parameter *kernel,
     }
 }
 
-/* Parameter `i` of a block; the bias of query, key and value comes with its kernel, which it follows. */
+/* Parameter `i` of a block; the bias of query, key and value comes with its kernel, which it
+ * follows. */
 static void add_block_parameter(struct mapping *m, enum weight_layout layout,
                                 const struct parameters *parameters, int i, const char *layer,
                                 const char *rest)

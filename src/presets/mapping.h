@@ -1,9 +1,10 @@
 /*
  * mapping.h - which tensors of a foreign file hold which of our parameters.
  *
- * Both foreign layouts store kernels as (in, out), as we do, so nothing is ever transposed. They differ
- * in names, in shapes of the same elements, and in query, key and value: Keras has a kernel (C, NH, HS)
- * for each, Hugging Face one (C, 3 C) for all three, which is ours (C, 3, NH, HS) element for element.
+ * Both foreign layouts store kernels as (in, out), as we do, so nothing is ever transposed. They
+ * differ in names, in shapes of the same elements, and in query, key and value: Keras has a kernel
+ * (C, NH, HS) for each, Hugging Face one (C, 3 C) for all three, which is ours (C, 3, NH, HS)
+ * element for element.
  */
 #ifndef GALLEY_PRESETS_MAPPING_H
 #define GALLEY_PRESETS_MAPPING_H

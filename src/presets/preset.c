@@ -36,8 +36,8 @@ const char *preset_kind_name(enum preset_kind kind)
     return names[kind];
 }
 
-/* Which of the two a folder with a config.json is, as KerasHub tells them apart; a configuration that
- * is damaged or of neither is left to the Keras reader, which says what it lacks. */
+/* Which of the two a folder with a config.json is, as KerasHub tells them apart; a configuration
+ * that is damaged or of neither is left to the Keras reader, which says what it lacks. */
 static enum preset_kind recognize_folder(const char *path)
 {
     char *config_path;

@@ -9,8 +9,9 @@
  *   Keras weights   a file of save_weights(): of a GPT2CausalLM, a GPT2Backbone or the mini-GPT;
  *                   sizes are read off the shapes, and there is no tokenizer
  *
- * Opening reads and checks everything but the weights' bytes: whatever a preset's configuration says,
- * memory is taken only for tensors that are there. Local; no thread of the process may use HDF5 then.
+ * Opening reads and checks everything but the weights' bytes: whatever a preset's configuration
+ * says, memory is taken only for tensors that are there. Local; no thread of the process may use
+ * HDF5 then.
  */
 #ifndef GALLEY_PRESETS_PRESET_H
 #define GALLEY_PRESETS_PRESET_H

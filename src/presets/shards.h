@@ -12,8 +12,8 @@ struct shards {
     int n;
 };
 
-/* Fills files in order up to `shard_bytes` each (0: one file); what is larger has a file of its own.
- * `by_layer`: the variables of one Keras layer stay together. */
+/* Fills files in order up to `shard_bytes` each (0: one file); what is larger has a file of its
+ * own. `by_layer`: the variables of one Keras layer stay together. */
 MUST_USE struct error *shards_plan(struct shards *out, const struct mapping *mapping,
                                    enum element_type type, uint64_t shard_bytes, bool by_layer);
 void shards_release(struct shards *shards);

@@ -1,8 +1,9 @@
 /*
  * bpe_learner.c - counts pairs once, then keeps the counts true with every merge.
  *
- * A heap holds pairs by the count they had when they were put in; one whose count has fallen goes back
- * with the new one. A pair comes with the words it was found in, so a merge looks at those alone.
+ * A heap holds pairs by the count they had when they were put in; one whose count has fallen goes
+ * back with the new one. A pair comes with the words it was found in, so a merge looks at those
+ * alone.
  */
 #include "text/bpe_learner.h"
 

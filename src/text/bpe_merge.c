@@ -2,9 +2,10 @@
  * bpe_merge.c - short pieces by scanning for the first rank, long ones by a list of places a rank.
  *
  * A scan of all ranks for each merge is the fastest there is for a word, and quadratic. In a long
- * piece every rank has a list of the places where its pair stands, and a set of bits tells the first
- * rank whose list holds any. A merge takes three pairs off their lists and puts two on, so all merges
- * take a time in proportion to the bytes, whatever they are, where a heap would add a logarithm.
+ * piece every rank has a list of the places where its pair stands, and a set of bits tells the
+ * first rank whose list holds any. A merge takes three pairs off their lists and puts two on, so
+ * all merges take a time in proportion to the bytes, whatever they are, where a heap would add a
+ * logarithm.
  */
 #include "text/bpe_merge.h"
 
@@ -99,9 +100,10 @@ static struct error *rank_set_create(struct rank_set *s, uint32_t ranks)
 /* ---- long pieces ---- */
 
 /*
- * A token is known by the place of its first byte. The arrays hold, at a token's first byte: its id,
- * the rank of its pair with the next token, the pairs before and behind it in the list of that rank;
- * `other_end` at its first byte the place of its last one, and at its last byte that of its first.
+ * A token is known by the place of its first byte. The arrays hold, at a token's first byte: its
+ * id, the rank of its pair with the next token, the pairs before and behind it in the list of that
+ * rank; `other_end` at its first byte the place of its last one, and at its last byte that of its
+ * first.
  */
 struct bpe_long_piece {
     uint32_t *ids, *pair_ranks, *before, *behind, *other_end;
@@ -184,7 +186,8 @@ static int merge_long(struct bpe_long_piece *p, const struct bpe_vocabulary *v,
     for (uint32_t rank; (rank = rank_set_first(&p->filled)) != BPE_NO_MERGE;) {
         while (p->lists[rank] != NOWHERE) {
             uint32_t at = p->lists[rank];
-            /* Pairs of a rank can only overlap in a run of one token: that is paired from its left. */
+            /* Pairs of a rank can only overlap in a run of one token: that is paired from its
+             * left. */
             while (at > 0 && p->pair_ranks[p->other_end[at - 1]] == rank)
                 at = p->other_end[at - 1];
             for (; at < bytes && p->pair_ranks[at] == rank; at = next_token(p, at))

@@ -128,7 +128,8 @@ static size_t contraction(const char *at, const char *end)
     }
 }
 
-/* White space up to a word leaves its last character to it; up to the end of the text it is whole. */
+/* White space up to a word leaves its last character to it; up to the end of the text it is
+ * whole. */
 static size_t white_space(const struct characters *c, const char *at, const char *end)
 {
     const char *stop = at, *last = at;

@@ -1,9 +1,9 @@
 /*
  * detokenizer.h - tokens to text one by one, in whole characters.
  *
- * A token of byte-level BPE may end within a character; its bytes wait until the rest has come. What
- * cannot become UTF-8 any more is U+FFFD, as many times as Python's errors="replace" writes it: all
- * that was added comes to the decoded text of all tokens.
+ * A token of byte-level BPE may end within a character; its bytes wait until the rest has come.
+ * What cannot become UTF-8 any more is U+FFFD, as many times as Python's errors="replace" writes
+ * it: all that was added comes to the decoded text of all tokens.
  */
 #ifndef GALLEY_TEXT_DETOKENIZER_H
 #define GALLEY_TEXT_DETOKENIZER_H

@@ -1,9 +1,9 @@
 /*
  * tokenizer.h - text to token ids and back.
  *
- * Two kinds: WordPiece as KerasHub's, and byte-level BPE as OpenAI's GPT-2. A tokenizer is immutable
- * once made and may be shared by threads. What encoding needs beside it (a cache of words, buffers
- * that grow to the longest word) is an encoder, one per thread.
+ * Two kinds: WordPiece as KerasHub's, and byte-level BPE as OpenAI's GPT-2. A tokenizer is
+ * immutable once made and may be shared by threads. What encoding needs beside it (a cache of
+ * words, buffers that grow to the longest word) is an encoder, one per thread.
  */
 #ifndef GALLEY_TEXT_TOKENIZER_H
 #define GALLEY_TEXT_TOKENIZER_H
@@ -23,7 +23,8 @@ enum tokenizer_kind { TOKENIZER_WORDPIECE, TOKENIZER_BPE };
 const char *tokenizer_kind_name(enum tokenizer_kind kind);
 MUST_USE struct error *tokenizer_kind_parse(enum tokenizer_kind *out, const char *name);
 
-/* How a WordPiece tokenizer cuts text before it looks words up; KerasHub's arguments of these names. */
+/* How a WordPiece tokenizer cuts text before it looks words up; KerasHub's arguments of these
+ * names. */
 struct wordpiece_options {
     bool lowercase;       /* fold words by NFKC_Casefold */
     bool strip_accents;
@@ -58,9 +59,9 @@ MUST_USE struct error *tokenizer_create_wordpiece(struct tokenizer **out, const 
                                                   size_t bytes, const char *name,
                                                   const struct wordpiece_options *options);
 /*
- * A byte-level BPE tokenizer from the texts of vocab.json (an object of entry: id, ids 0 to n-1, bytes
- * written as GPT-2's printable characters, every single byte among them) and merges.txt (a pair a
- * line, first ones first). Start and end token are "<|endoftext|>", if it is there.
+ * A byte-level BPE tokenizer from the texts of vocab.json (an object of entry: id, ids 0 to n-1,
+ * bytes written as GPT-2's printable characters, every single byte among them) and merges.txt (a
+ * pair a line, first ones first). Start and end token are "<|endoftext|>", if it is there.
  */
 MUST_USE struct error *tokenizer_create_bpe(struct tokenizer **out, const char *vocabulary,
                                             size_t vocabulary_bytes, const char *merges,
@@ -89,16 +90,16 @@ MUST_USE struct error *encoder_create(struct encoder **out, const struct tokeniz
 void encoder_destroy(struct encoder *encoder);
 
 /*
- * The first `capacity` ids of `text`, written to `ids`; `*count` is their number, at most one a byte.
- * WordPiece: text must be valid UTF-8 (the sources check); should it not be, invalid bytes count as
- * U+FFFD. BPE: any bytes, and decoding gives the same bytes back. Allocates only when a word is longer
- * than any before.
+ * The first `capacity` ids of `text`, written to `ids`; `*count` is their number, at most one a
+ * byte. WordPiece: text must be valid UTF-8 (the sources check); should it not be, invalid bytes
+ * count as U+FFFD. BPE: any bytes, and decoding gives the same bytes back. Allocates only when a
+ * word is longer than any before.
  */
 MUST_USE struct error *encoder_encode(struct encoder *encoder, const char *text, size_t bytes,
                                       int32_t *ids, int capacity, int *count);
 
-/* Bytes that an id adds to a decoded text, at its beginning or further on; 0 of the start and the end
- * token, which stand for no text. */
+/* Bytes that an id adds to a decoded text, at its beginning or further on; 0 of the start and the
+ * end token, which stand for no text. */
 size_t tokenizer_text_bytes(const struct tokenizer *tokenizer, int32_t id, bool first);
 
 /*

@@ -2,11 +2,12 @@
  * wordpiece.c - the WordPiece tokenizer: longest match first, one piece after the other.
  *
  * A word that cannot be cut into entries to its end is one [UNK] as a whole; so is one of more than
- * 100 bytes. Source: Song et al. 2021 (Fast WordPiece) for what is computed, keras_hub for the limits.
+ * 100 bytes. Source: Song et al. 2021 (Fast WordPiece) for what is computed, keras_hub for the
+ * limits.
  *
- * Text repeats its words: an encoder keeps the ids of words it met in a table of fixed size, keyed by
- * the word as it stands in the text, before folding. English text hits it 97 times in 100, so its
- * speed is the speed of cutting words.
+ * Text repeats its words: an encoder keeps the ids of words it met in a table of fixed size, keyed
+ * by the word as it stands in the text, before folding. English text hits it 97 times in 100, so
+ * its speed is the speed of cutting words.
  */
 #include "text/tokenizer_kind.h"
 

@@ -2,10 +2,10 @@
  * wordpiece_learner.c - counts words, then finds the threshold whose vocabulary has the right size.
  *
  * tensorflow_text counts every piece of every word, then takes from each piece's count those of all
- * longer pieces it begins. What is left for a piece is exactly the number of places where it reaches
- * to the end of its word: so only whole words, endings "##xyz" of words and single characters can
- * become entries, and it suffices to count those. A learner knows every ending by number; places in
- * words are arrays of numbers, and trying a threshold walks arrays.
+ * longer pieces it begins. What is left for a piece is exactly the number of places where it
+ * reaches to the end of its word: so only whole words, endings "##xyz" of words and single
+ * characters can become entries, and it suffices to count those. A learner knows every ending by
+ * number; places in words are arrays of numbers, and trying a threshold walks arrays.
  */
 #include "text/wordpiece_learner.h"
 
@@ -231,8 +231,9 @@ static int by_text(const void *x, const void *y)
     return compare_texts(a->text, a->bytes, b->text, b->bytes);
 }
 
-/* Words in descending order of count. The original keeps equals in the order it met them, which only
- * decides who is dropped beyond MOST_WORDS; the text decides here, so threads do not matter. */
+/* Words in descending order of count. The original keeps equals in the order it met them, which
+ * only decides who is dropped beyond MOST_WORDS; the text decides here, so threads do not
+ * matter. */
 static int by_word_count(const void *x, const void *y)
 {
     const struct word *a = x, *b = y;

@@ -29,9 +29,9 @@ struct wordpiece_learning {
 };
 
 /*
- * A vocabulary of at most `size` entries, `reserved` first: text of one entry a line, for the caller
- * to free. `report` may be NULL. Fewer entries than asked for are normal: the search stops at the
- * first threshold that comes within 5 %.
+ * A vocabulary of at most `size` entries, `reserved` first: text of one entry a line, for the
+ * caller to free. `report` may be NULL. Fewer entries than asked for are normal: the search stops
+ * at the first threshold that comes within 5 %.
  */
 MUST_USE struct error *wordpiece_learn(struct word_counter *const *counters, int counter_count,
                                        int size, const char *const *reserved, int reserved_count,

@@ -1,10 +1,11 @@
 /*
  * words.h - text cut into words as KerasHub's WordPiece does, and words folded.
  *
- * Cutting: white space (ASCII), control and format characters separate and vanish; punctuation (all of
- * ASCII's, and Unicode's P categories) and, if wished, CJK characters are words of their own. Unicode's
- * other spaces separate nothing. Folding is NFKC_Casefold of each word after the cut, so a word may
- * come to hold a space or to be empty. Source: keras_hub's word_piece_tokenizer.py, pretokenize.
+ * Cutting: white space (ASCII), control and format characters separate and vanish; punctuation (all
+ * of ASCII's, and Unicode's P categories) and, if wished, CJK characters are words of their own.
+ * Unicode's other spaces separate nothing. Folding is NFKC_Casefold of each word after the cut, so
+ * a word may come to hold a space or to be empty. Source: keras_hub's word_piece_tokenizer.py,
+ * pretokenize.
  */
 #ifndef GALLEY_TEXT_WORDS_H
 #define GALLEY_TEXT_WORDS_H
@@ -19,7 +20,8 @@ struct words {
 
 /* Text after a NUL is left out, as KerasHub's C strings leave it out. The text must outlive it. */
 struct words words_begin(const char *text, size_t bytes, const struct wordpiece_options *options);
-/* The next word, as it stands in the text; false at the end. `*ascii` tells that it is all ASCII. */
+/* The next word, as it stands in the text; false at the end. `*ascii` tells that it is all
+ * ASCII. */
 bool words_next(struct words *words, const char **word, size_t *bytes, bool *ascii);
 
 /* Memory that folding reuses; all zero at first, released with fold_release. */

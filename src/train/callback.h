@@ -1,10 +1,10 @@
 /*
  * callback.h - what happens beside the steps: progress, validation, samples, checkpoints.
  *
- * A callback gets what it needs when it is made, never the trainer: it cannot reach in, and is tested
- * alone. The trainer runs those that are due after a step, in the order of its list: progress,
- * validation, sampling, and checkpoint last, so that it stores what the others found. Whether one is
- * due depends only on facts all ranks share, so ranks never have to ask.
+ * A callback gets what it needs when it is made, never the trainer: it cannot reach in, and is
+ * tested alone. The trainer runs those that are due after a step, in the order of its list:
+ * progress, validation, sampling, and checkpoint last, so that it stores what the others found.
+ * Whether one is due depends only on facts all ranks share, so ranks never have to ask.
  */
 #ifndef GALLEY_TRAIN_CALLBACK_H
 #define GALLEY_TRAIN_CALLBACK_H

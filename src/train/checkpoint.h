@@ -9,11 +9,12 @@
  * A checkpoint is never lost or half-read. Writing: FOLDER/checkpoints/.step-N.h5.partial, closed,
  * fsync, read back and checked, renamed to step-00001234.h5, folder fsync; only then are older ones
  * deleted. A manifest in
- * front of the file (formats/manifest.h) holds a hash of every tensor and of the rest; reading checks
- * them. A damaged file is named with the tensor, what was expected and found, and the next older one
- * is used.
+ * front of the file (formats/manifest.h) holds a hash of every tensor and of the rest; reading
+ * checks them. A damaged file is named with the tensor, what was expected and found, and the next
+ * older one is used.
  *
- * All functions are local (rank 0 writes and reads; the trainer broadcasts). One thread at a time: HDF5.
+ * All functions are local (rank 0 writes and reads; the trainer broadcasts). One thread at a time:
+ * HDF5.
  */
 #ifndef GALLEY_TRAIN_CHECKPOINT_H
 #define GALLEY_TRAIN_CHECKPOINT_H
@@ -59,13 +60,14 @@ struct checkpoint {
     int history_rows;
 };
 
-/* Writes FOLDER/checkpoints/step-XXXXXXXX.h5 and returns when it is safely there, verified. `*bytes`
- * gets its size. Refused with one clear error, nothing lost: no space (checked before), read-only
- * folder, write error, or what was read back is not what was written. */
+/* Writes FOLDER/checkpoints/step-XXXXXXXX.h5 and returns when it is safely there, verified.
+ * `*bytes` gets its size. Refused with one clear error, nothing lost: no space (checked before),
+ * read-only folder, write error, or what was read back is not what was written. */
 MUST_USE struct error *checkpoint_write(const char *run_folder, const struct checkpoint *checkpoint,
                                         size_t *bytes);
 
-/* The size of a file of such a model, but for tokenizer and history: at least its tensors', at most this. */
+/* The size of a file of such a model, but for tokenizer and history: at least its tensors', at most
+ * this. */
 size_t checkpoint_planned_bytes(const struct parameters *parameters);
 /* An error where the file system has no room for one more checkpoint of such a model. */
 MUST_USE struct error *checkpoint_check_space(const char *run_folder,
@@ -91,8 +93,8 @@ const struct history_row *checkpoint_history(const struct checkpoint_file *file,
 /* A new tokenizer from the one stored. */
 MUST_USE struct error *checkpoint_tokenizer(const struct checkpoint_file *file,
                                             struct tokenizer **out);
-/* Reads tensors by name into flat host buffers (flat_count of `parameters`, made from the file's own
- * specification) and verifies their hashes; m and v may both be NULL. */
+/* Reads tensors by name into flat host buffers (flat_count of `parameters`, made from the file's
+ * own specification) and verifies their hashes; m and v may both be NULL. */
 MUST_USE struct error *checkpoint_read(struct checkpoint_file *file,
                                        const struct parameters *parameters, float *weights,
                                        float *m, float *v);
@@ -107,11 +109,11 @@ MUST_USE struct error *checkpoint_verify(const char *path);
 MUST_USE struct error *checkpoint_find_newest(const char *run_folder, char **path);
 /* Where that of a step is, or would be; for the caller to free. */
 MUST_USE struct error *checkpoint_path_of(const char *run_folder, int64_t step, char **path);
-/* An error where a run has checkpoints, good or damaged: those of a new run would stand among them, and the
- * newest by its number would be an old one. */
+/* An error where a run has checkpoints, good or damaged: those of a new run would stand among them,
+ * and the newest by its number would be an old one. */
 MUST_USE struct error *checkpoint_expect_none(const char *run_folder);
-/* A run folder or a checkpoint file, as users name either: the file to open. A run gives its best by
- * validation perplexity if `best`, else the newest that verifies. */
+/* A run folder or a checkpoint file, as users name either: the file to open. A run gives its best
+ * by validation perplexity if `best`, else the newest that verifies. */
 MUST_USE struct error *checkpoint_resolve(const char *run_or_file, bool best, char **path);
 
 #endif

@@ -1,4 +1,5 @@
-/* checkpoint_find.c - which checkpoints a run folder has: the newest good one, the old ones to drop. */
+/* checkpoint_find.c - which checkpoints a run folder has: the newest good one, the old ones to
+ * drop. */
 #include "train/checkpoint.h"
 
 #include "base/log.h"

@@ -28,8 +28,8 @@ struct evaluation {
     double loss;               /* mean cross entropy */
     double perplexity;         /* exp of the mean over targets that are not padding */
     double bits_per_byte;      /* the bits (-log2 p) of all targets that are not padding, over the bytes
-                                * of the text that each sample's targets decode to, in which start and
-                                * end tokens stand for nothing; 0 where bytes are not counted */
+                                * of the text that each sample's targets decode to, in which start
+                                * and end tokens stand for nothing; 0 where bytes are not counted */
     double accuracy;           /* share of right predictions over unmasked positions, Keras's masked one */
     int64_t samples, tokens;   /* tokens: those of the loss */
     double seconds;

@@ -1,10 +1,11 @@
 /*
  * guard.h - what becomes of a run whose step updated nothing, and whose fault that was.
  *
- * The device alone decides whether a step updates the model (kernels.h, plan_update), so that a gradient
- * that is not finite never reaches weights or moments. Here is decided, once the step's report is there
- * and the same on all ranks, whether the run ends, goes on with the next global batch, or goes on with it
- * from the last checkpoint; and all ranks find out together which of them had it from which samples.
+ * The device alone decides whether a step updates the model (kernels.h, plan_update), so that a
+ * gradient that is not finite never reaches weights or moments. Here is decided, once the step's
+ * report is there and the same on all ranks, whether the run ends, goes on with the next global
+ * batch, or goes on with it from the last checkpoint; and all ranks find out together which of them
+ * had it from which samples.
  */
 #ifndef GALLEY_TRAIN_GUARD_H
 #define GALLEY_TRAIN_GUARD_H
@@ -46,9 +47,9 @@ struct guard_suspect {
 };
 
 /*
- * Collective where the step was not finite, else local; for every step, in order. Tells of a step that
- * was skipped, but for one whose loss scale was too large. An error, the same on all ranks, ends the run;
- * `*roll_back` says that the model is to go back to the last checkpoint.
+ * Collective where the step was not finite, else local; for every step, in order. Tells of a step
+ * that was skipped, but for one whose loss scale was too large. An error, the same on all ranks,
+ * ends the run; `*roll_back` says that the model is to go back to the last checkpoint.
  */
 MUST_USE struct error *guard_judge(struct guard *guard, const struct step_report *report,
                                    const struct guard_suspect *suspect, bool *roll_back);

@@ -1,4 +1,5 @@
-/* job_inside.h - the inside of a job, shared by job.c, which runs one, and job_plan.c, which only plans it. */
+/* job_inside.h - the inside of a job, shared by job.c, which runs one, and job_plan.c, which only
+ * plans it. */
 #ifndef GALLEY_TRAIN_JOB_INSIDE_H
 #define GALLEY_TRAIN_JOB_INSIDE_H
 
@@ -54,8 +55,8 @@ struct job {
 };
 
 /*
- * Collective. What the run starts from, by rank 0, to every rank's device: its checkpoint, the model it
- * starts from, or chance.
+ * Collective. What the run starts from, by rank 0, to every rank's device: its checkpoint, the
+ * model it starts from, or chance.
  */
 MUST_USE struct error *job_load_values(struct job *job);
 /* Collective, as a trainer wants it: the last checkpoint of this run to every rank's device. */
@@ -75,7 +76,8 @@ MUST_USE struct error *job_open_data(struct job *job);
 /* What trains from where the run stands. */
 MUST_USE struct error *job_open_feed(struct job *job);
 struct feed job_feed(const struct job *job);
-/* Of files, 0 of a pipe; steps of an epoch, of a pipe those of the run; memory of what is read ahead. */
+/* Of files, 0 of a pipe; steps of an epoch, of a pipe those of the run; memory of what is read
+ * ahead. */
 uint64_t job_fingerprint(const struct job *job);
 int64_t job_steps_per_epoch(const struct job *job);
 size_t job_feed_bytes(const struct job *job);

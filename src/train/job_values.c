@@ -1,4 +1,5 @@
-/* job_values.c - weights, moments and what else the device keeps, from where they are to every rank. */
+/* job_values.c - weights, moments and what else the device keeps, from where they are to every
+ * rank. */
 #include "train/job_inside.h"
 
 #include "base/log.h"

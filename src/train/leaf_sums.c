@@ -1,6 +1,6 @@
 /*
- * leaf_sums.c - adds like a binary counter: level k keeps the sum of 2^k leaves that wait for the 2^k to
- * their right.
+ * leaf_sums.c - adds like a binary counter: level k keeps the sum of 2^k leaves that wait for the
+ * 2^k to their right.
  */
 #include "train/leaf_sums.h"
 

@@ -1,5 +1,6 @@
 /*
- * model_settings.h - the sizes of a model and the kind of its tokenizer as settings of a configuration.
+ * model_settings.h - the sizes of a model and the kind of its tokenizer as settings of a
+ * configuration.
  *
  *     struct model_settings settings = {0};
  *     model_settings_of_spec(&settings, spec);

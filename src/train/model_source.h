@@ -1,8 +1,8 @@
 /*
  * model_source.h - whatever a user names as a model: sizes, tokenizer and weights from one place.
  *
- * A run folder (its newest checkpoint that verifies, or its best), a checkpoint, a KerasHub preset, a
- * Hugging Face folder, or a file of Keras weights (presets/preset.h). Local.
+ * A run folder (its newest checkpoint that verifies, or its best), a checkpoint, a KerasHub preset,
+ * a Hugging Face folder, or a file of Keras weights (presets/preset.h). Local.
  *
  *     TRY(model_source_open(&source, &(struct model_source_options){.path = path}));
  *     TRY(parameters_create(&parameters, model_source_spec(source)));

@@ -6,8 +6,9 @@
  * (kernels and embeddings), as GPT-2's successors do.
  *
  * All of an update is decided on the device, from sums that are there: the host queues it and hears
- * later how it went. A gradient that is not finite changes nothing. In fp16 losses are scaled so that
- * small gradients do not vanish, by a scale that follows what is finite, as Keras's LossScaleOptimizer.
+ * later how it went. A gradient that is not finite changes nothing. In fp16 losses are scaled so
+ * that small gradients do not vanish, by a scale that follows what is finite, as Keras's
+ * LossScaleOptimizer.
  */
 #ifndef GALLEY_TRAIN_OPTIMIZER_H
 #define GALLEY_TRAIN_OPTIMIZER_H
@@ -49,8 +50,8 @@ const float *optimizer_gradient_scale(const struct optimizer *optimizer);
 
 /* What is remembered beside the moments, device memory. */
 const struct update_state *optimizer_state(const struct optimizer *optimizer);
-/* Goes on from a stored state. Without loss scaling its scale is ignored; with it, a stored scale of 0
- * means that there was none, and begins anew. So does a window of spikes of another length. */
+/* Goes on from a stored state. Without loss scaling its scale is ignored; with it, a stored scale
+ * of 0 means that there was none, and begins anew. So does a window of spikes of another length. */
 MUST_USE struct error *optimizer_restore(struct optimizer *optimizer,
                                          const struct update_state *state);
 

@@ -9,8 +9,8 @@
 /*
  * Collective. Where the configuration names a model to start from, keys of the sections model and
  * tokenizer that it leaves open become that model's, on every rank. Rank 0 knows them: from the
- * checkpoint that the run goes on from (`file`), as the model may be gone by then, or in a new run from
- * `source`.
+ * checkpoint that the run goes on from (`file`), as the model may be gone by then, or in a new run
+ * from `source`.
  */
 MUST_USE struct error *origin_complete(struct config *config, struct comm *comm,
                                        const struct checkpoint_file *file,

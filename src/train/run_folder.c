@@ -160,8 +160,8 @@ static long long row_step(const char *row)
                : -1;
 }
 
-/* Copies the rows up to `step` to a new file that takes the old one's place. A last row without line
- * feed was cut off by a kill and is dropped. */
+/* Copies the rows up to `step` to a new file that takes the old one's place. A last row without
+ * line feed was cut off by a kill and is dropped. */
 static struct error *keep_rows(const char *path, int64_t step)
 {
     char partial[PATH_BYTES + 128];

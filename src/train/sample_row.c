@@ -32,7 +32,8 @@ static bool add_sampler(cJSON *object, const struct sampler *s)
            (!random || cJSON_AddRawToObject(object, "seed", seed));
 }
 
-/* As KerasHub's dictionaries: padded with 0 to the length, 1 where a position is part of the text. */
+/* As KerasHub's dictionaries: padded with 0 to the length, 1 where a position is part of the
+ * text. */
 static bool add_ids(cJSON *object, const struct generated *written, int length)
 {
     cJSON *ids = cJSON_AddArrayToObject(object, "token_ids");

@@ -20,9 +20,9 @@ struct sample_row {
     bool ids;                        /* also the tokens */
 };
 
-/* {"step", "epoch", "sampler", the numbers it uses, "row", "max_length", "log_probability" of a beam,
- * "prompt", "text", and with ids "token_ids" and "padding_mask", of max_length numbers each} on one
- * line; for the caller to free. */
+/* {"step", "epoch", "sampler", the numbers it uses, "row", "max_length", "log_probability" of a
+ * beam, "prompt", "text", and with ids "token_ids" and "padding_mask", of max_length numbers each}
+ * on one line; for the caller to free. */
 MUST_USE struct error *sample_row_json(const struct sample_row *row, char **json);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * saver.c - the thread that writes checkpoints.
  *
- * It runs at a lower priority: a write that takes a little longer costs nobody, but a compute thread
- * that loses its core to it makes all ranks wait.
+ * It runs at a lower priority: a write that takes a little longer costs nobody, but a compute
+ * thread that loses its core to it makes all ranks wait.
  */
 #include "train/saver.h"
 

@@ -2,10 +2,10 @@
  * saver.h - writes checkpoints on a thread of its own, one at a time, while training goes on.
  *
  * saver_begin() hands over a checkpoint whose big arrays are a snapshot that nobody changes until
- * saver_wait() or a saver_check() that says so; all else is copied. The thread fetches the snapshot from
- * the device, writes the file, flushes it, reads it back from disk and checks every byte, and only then
- * gives it its name and lets older ones go; then it prints a line. HDF5 belongs to that thread
- * meanwhile.
+ * saver_wait() or a saver_check() that says so; all else is copied. The thread fetches the snapshot
+ * from the device, writes the file, flushes it, reads it back from disk and checks every byte, and
+ * only then gives it its name and lets older ones go; then it prints a line. HDF5 belongs to that
+ * thread meanwhile.
  *
  *     IDLE -- saver_begin --> WRITING -- written or failed --> OVER -- saver_wait, saver_check --> IDLE
  */

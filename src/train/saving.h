@@ -1,9 +1,10 @@
 /*
- * saving.h - the callback that saves the run's state, now and then, at the end, and when asked to stop.
+ * saving.h - the callback that saves the run's state, now and then, at the end, and when asked to
+ * stop.
  *
- * A save stops training for a copy of weights and moments to host memory; the file is written behind
- * its back (saver.h). If the one before is not written yet, training waits for it. At the end, and when
- * the run is to stop, it waits until its own is.
+ * A save stops training for a copy of weights and moments to host memory; the file is written
+ * behind its back (saver.h). If the one before is not written yet, training waits for it. At the
+ * end, and when the run is to stop, it waits until its own is.
  */
 #ifndef GALLEY_TRAIN_SAVING_H
 #define GALLEY_TRAIN_SAVING_H

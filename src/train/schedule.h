@@ -23,8 +23,8 @@ MUST_USE struct error *schedule_parse(enum schedule_kind *out, const char *name)
  * The rate of the update that makes step `step` + 1 out of step `step` (the first is step 0). With
  * s = min(step - warmup_steps, D) / D, D = decay_steps - warmup_steps:
  * polynomial: (top - end) * (1 - s)^power + end, as Keras's PolynomialDecay without cycle;
- * cosine: (top - end) * (1 + cos(pi s)) / 2 + end. Source: Loshchilov & Hutter 2017, without restarts.
- * Warm-up: top * (step + 1) / warmup_steps, so that no step is wasted on a rate of 0.
+ * cosine: (top - end) * (1 + cos(pi s)) / 2 + end. Source: Loshchilov & Hutter 2017, without
+ * restarts. Warm-up: top * (step + 1) / warmup_steps, so that no step is wasted on a rate of 0.
  */
 double schedule_learning_rate(const struct schedule *schedule, int64_t step);
 

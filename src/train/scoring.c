@@ -1,6 +1,6 @@
 /*
- * scoring.c - examples in rounds: read, cut into windows, sorted by length, computed in batches by all
- * ranks, added up, and told of in order. A round bounds what is kept in memory.
+ * scoring.c - examples in rounds: read, cut into windows, sorted by length, computed in batches by
+ * all ranks, added up, and told of in order. A round bounds what is kept in memory.
  */
 #include "train/scoring.h"
 

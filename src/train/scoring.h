@@ -1,14 +1,14 @@
 /*
  * scoring.h - how probable a model finds the tokens of examples, shared by all ranks.
  *
- * Which sequences are computed together depends on the examples and the size of a batch alone, never on
- * the number of ranks; ranks take turns with the batches. So every number of ranks gives the same
- * numbers, on a device that computes the same with each. Sequences of about a length go together, for
- * a row of a batch is as long as its longest.
+ * Which sequences are computed together depends on the examples and the size of a batch alone,
+ * never on the number of ranks; ranks take turns with the batches. So every number of ranks gives
+ * the same numbers, on a device that computes the same with each. Sequences of about a length go
+ * together, for a row of a batch is as long as its longest.
  *
- * A text longer than the context T is scored in windows, as lm-evaluation-harness rolls them: the first
- * scores T tokens, each further one `stride` more, with as much of the text before them as has room.
- * Of the other examples the end has to fit; what does not fit before it is left out.
+ * A text longer than the context T is scored in windows, as lm-evaluation-harness rolls them: the
+ * first scores T tokens, each further one `stride` more, with as much of the text before them as
+ * has room. Of the other examples the end has to fit; what does not fit before it is left out.
  */
 #ifndef GALLEY_TRAIN_SCORING_H
 #define GALLEY_TRAIN_SCORING_H

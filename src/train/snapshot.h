@@ -1,9 +1,9 @@
 /*
  * snapshot.h - a copy of weights and moments in host memory, between a device and a checkpoint.
  *
- * Taking one copies within the device, so that training hardly stops; the copy then comes to the host on
- * the thread that writes it, while training goes on. On a device whose memory is the host's own, the first
- * copy is the only one.
+ * Taking one copies within the device, so that training hardly stops; the copy then comes to the
+ * host on the thread that writes it, while training goes on. On a device whose memory is the host's
+ * own, the first copy is the only one.
  */
 #ifndef GALLEY_TRAIN_SNAPSHOT_H
 #define GALLEY_TRAIN_SNAPSHOT_H
@@ -28,8 +28,8 @@ MUST_USE struct error *snapshot_create(struct snapshot **out, struct device *dev
                                        struct model *model, struct optimizer *optimizer);
 void snapshot_destroy(struct snapshot *snapshot);
 
-/* Of a model with its optimizer. When it returns, `state` is there, and training may go on; the buffers
- * are there after snapshot_fetch. */
+/* Of a model with its optimizer. When it returns, `state` is there, and training may go on; the
+ * buffers are there after snapshot_fetch. */
 MUST_USE struct error *snapshot_take(struct snapshot *snapshot);
 /* Any thread, one at a time, before the next snapshot_take. */
 MUST_USE struct error *snapshot_fetch(const struct snapshot *snapshot);

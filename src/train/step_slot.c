@@ -1,4 +1,5 @@
-/* step_slot.c - one block of pinned memory, one of the device's, laid out alike, and a copy between. */
+/* step_slot.c - one block of pinned memory, one of the device's, laid out alike, and a copy
+ * between. */
 #include "train/step_slot.h"
 
 #include "base/arena.h"

@@ -1,10 +1,10 @@
 /*
  * step_slot.h - what goes up to the device for one step, and what comes back.
  *
- * While the device works on one step, the host fills the slot of the next: tokens and rates are copied
- * to pinned memory and go up in one copy, beside the kernels. The step's result comes back to pinned
- * memory as the last thing a step does, and the slot's events tell when, and how long it took. Two slots
- * take turns; one is filled again only after its result was read.
+ * While the device works on one step, the host fills the slot of the next: tokens and rates are
+ * copied to pinned memory and go up in one copy, beside the kernels. The step's result comes back
+ * to pinned memory as the last thing a step does, and the slot's events tell when, and how long it
+ * took. Two slots take turns; one is filled again only after its result was read.
  */
 #ifndef GALLEY_TRAIN_STEP_SLOT_H
 #define GALLEY_TRAIN_STEP_SLOT_H
@@ -52,8 +52,8 @@ MUST_USE struct error *step_slot_open(struct step_slot *slot, struct device *dev
 void step_slot_close(struct step_slot *slot);
 
 /*
- * Reads this rank's share of a global batch from the feed, and sends it up together with `rates` and
- * `stop_votes`; what is queued on the device after this sees it.
+ * Reads this rank's share of a global batch from the feed, and sends it up together with `rates`
+ * and `stop_votes`; what is queued on the device after this sees it.
  */
 MUST_USE struct error *step_slot_fill(struct step_slot *slot, const struct feed *feed,
                                       const struct update_rates *rates, double stop_votes);

@@ -1,9 +1,10 @@
 /*
  * stragglers.h - which rank the others wait for.
  *
- * A sum over ranks takes as long as the slowest of them lets it, and looks slow on every rank but that
- * one. So each rank measures its own computing, before the sum, and all compare: the slowest one's excess
- * is what the run could gain, and the shortest wait for the sum is what communication itself costs.
+ * A sum over ranks takes as long as the slowest of them lets it, and looks slow on every rank but
+ * that one. So each rank measures its own computing, before the sum, and all compare: the slowest
+ * one's excess is what the run could gain, and the shortest wait for the sum is what communication
+ * itself costs.
  */
 #ifndef GALLEY_TRAIN_STRAGGLERS_H
 #define GALLEY_TRAIN_STRAGGLERS_H

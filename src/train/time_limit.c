@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Steps whose reports may still be under way when the wish to stop is heard, and the one it rides in. */
+/* Steps whose reports may still be under way when the wish to stop is heard, and the one it rides
+ * in. */
 enum { STEPS_TO_STOP = 3 };
 
 struct time_limit {

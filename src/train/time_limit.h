@@ -2,8 +2,8 @@
  * time_limit.h - a run that knows when its time is up leaves before it.
  *
  * Batch systems end a job at its limit, whatever it is doing. So rank 0 compares the time left with
- * what saving and leaving will take, as measured so far, and asks to stop (base/stop.h) while there is
- * enough.
+ * what saving and leaving will take, as measured so far, and asks to stop (base/stop.h) while there
+ * is enough.
  */
 #ifndef GALLEY_TRAIN_TIME_LIMIT_H
 #define GALLEY_TRAIN_TIME_LIMIT_H

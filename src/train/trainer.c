@@ -3,11 +3,12 @@
  *
  *     fill slot  ->  queue step s  ->  read the report of s - steps_ahead  ->  callbacks
  *
- * What all ranks must do alike (end, stop, roll back) follows from reports, and those are the same on every
- * rank, and read at the same time: also a rank that has no callback to run waits for a step that another
- * one's callback needs exactly. So what a report asks for may be collective. A wish to stop that the report
- * of step s carries ends the run after step s + steps_ahead, which may be queued by then, and a rollback
- * waits for it. A feed that ends says so before a step, to all ranks alike.
+ * What all ranks must do alike (end, stop, roll back) follows from reports, and those are the same
+ * on every rank, and read at the same time: also a rank that has no callback to run waits for a
+ * step that another one's callback needs exactly. So what a report asks for may be collective. A
+ * wish to stop that the report of step s carries ends the run after step s + steps_ahead, which may
+ * be queued by then, and a rollback waits for it. A feed that ends says so before a step, to all
+ * ranks alike.
  *
  * Nothing is allocated between two callbacks.
  */
@@ -96,9 +97,9 @@ struct under_way {
 };
 
 /*
- * Whether this rank's gradient is still finite after a micro-batch. What is not finite goes down with the
- * residual stream, so that every position of the embedding's gradient shows it: reading that one tensor
- * finds it for next to nothing.
+ * Whether this rank's gradient is still finite after a micro-batch. What is not finite goes down
+ * with the residual stream, so that every position of the embedding's gradient shows it: reading
+ * that one tensor finds it for next to nothing.
  */
 static void probe(const struct under_way *u)
 {
@@ -189,8 +190,8 @@ static struct error *hear_feed(struct trainer *t, struct feed_news *news)
     return NULL;
 }
 
-/* As run_step, for a full step, in one call once the slot has its graph. Slots differ in their memory, so
- * each has its own. */
+/* As run_step, for a full step, in one call once the slot has its graph. Slots differ in their
+ * memory, so each has its own. */
 static struct error *run_graph(struct trainer *t, struct step_slot *slot)
 {
     if (slot->live != slot->micro_batches)
@@ -210,8 +211,8 @@ static struct error *run_graph(struct trainer *t, struct step_slot *slot)
     return NULL;
 }
 
-/* Whether a step that is still under way updates the weights is not known: so a rate for each case. A
- * skipped step is none for the schedule, as in Keras. */
+/* Whether a step that is still under way updates the weights is not known: so a rate for each case.
+ * A skipped step is none for the schedule, as in Keras. */
 static struct update_rates step_rates(const struct trainer *t)
 {
     struct update_rates rates = {.first = t->updates};
@@ -431,8 +432,8 @@ static bool must_be_exact(const struct trainer *t)
 
 /* ---- the run ---- */
 
-/* The wish to stop came when the last step had been told of as one like others: what is there to save it
- * runs once more. */
+/* The wish to stop came when the last step had been told of as one like others: what is there to
+ * save it runs once more. */
 static struct error *save_after_all(struct trainer *t)
 {
     struct step_report report = expect_report(t, t->step);

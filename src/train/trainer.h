@@ -3,9 +3,10 @@
  *
  * Collective throughout: every rank runs the same steps and the same callbacks in the same order.
  *
- * The host never waits for the device inside a step. It queues a step, and while the device works it
- * reads how the one before went, tells the callbacks that may hear of it late, and prepares the next.
- * Only where a callback needs the model exactly as it is after a step does it wait for that step.
+ * The host never waits for the device inside a step. It queues a step, and while the device works
+ * it reads how the one before went, tells the callbacks that may hear of it late, and prepares the
+ * next. Only where a callback needs the model exactly as it is after a step does it wait for that
+ * step.
  */
 #ifndef GALLEY_TRAIN_TRAINER_H
 #define GALLEY_TRAIN_TRAINER_H
@@ -21,8 +22,8 @@
 
 struct trainer;
 
-/* Where a run stands: steps done, those of them that updated the weights, samples and tokens seen. The
- * epoch follows from the step. */
+/* Where a run stands: steps done, those of them that updated the weights, samples and tokens seen.
+ * The epoch follows from the step. */
 struct trainer_start {
     int64_t step, updates, samples, tokens;
 };
@@ -47,8 +48,8 @@ struct trainer_parts {
     int steps_ahead;                   /* steps queued before the report of one is read: 0, or 1 where
                                         * the device runs behind. The same on all ranks */
     struct guard *guard;               /* judges steps that updated nothing */
-    /* Collective. The device's weights, moments and state become those of the last checkpoint, and `*start`
-     * where that stood. */
+    /* Collective. The device's weights, moments and state become those of the last checkpoint, and
+     * `*start` where that stood. */
     struct error *(*roll_back)(void *self, struct trainer_start *start);
     void *roll_back_self;
     bool reproducible;                 /* micro-batches, a power of two, are summed up a tree, before any
@@ -65,9 +66,9 @@ MUST_USE struct error *trainer_create(struct trainer **out, const struct trainer
 void trainer_destroy(struct trainer *trainer);
 
 /*
- * Collective. Steps until last_step, or until the feed has no more, callbacks in between. When any rank
- * is asked to stop, all end after the same step, at most steps_ahead after the one that carried the wish,
- * as if it were the last.
+ * Collective. Steps until last_step, or until the feed has no more, callbacks in between. When any
+ * rank is asked to stop, all end after the same step, at most steps_ahead after the one that
+ * carried the wish, as if it were the last.
  */
 MUST_USE struct error *trainer_run(struct trainer *trainer);
 /* Whether it ended before last_step, because it was asked to. */

@@ -10,9 +10,9 @@
 #include "train/run_folder.h"
 
 /*
- * Every rank: all share the work. Rank 0 prints a line and adds a row; `folder` is NULL on the others.
- * Every rank adds to `history`, so all know the best step. Everything in `options` and both pointers
- * are borrowed.
+ * Every rank: all share the work. Rank 0 prints a line and adds a row; `folder` is NULL on the
+ * others. Every rank adds to `history`, so all know the best step. Everything in `options` and both
+ * pointers are borrowed.
  */
 MUST_USE struct error *validation_callback(struct callback *callback, const struct cadence *when,
                                            const struct evaluation_options *options,

@@ -3,8 +3,8 @@
  *
  *     bench_data [TEXT [VOCABULARY]]
  *
- * Without arguments the novels of the data folder beside the repository; exit code 77 if they are not
- * there. One JSON line a figure: {"bench", "value", "unit", "config"}.
+ * Without arguments the novels of the data folder beside the repository; exit code 77 if they are
+ * not there. One JSON line a figure: {"bench", "value", "unit", "config"}.
  */
 #include "base/clock.h"
 #include "data/source.h"

@@ -5,8 +5,9 @@
  *   DEVICE cpu (default) or cuda; MODEL mini (default; the example's, 64 x 128) or gpt2 (124M, 8 x 1024);
  *   PRECISION fp32 (default), bf16, fp16; B: samples of the batch.
  *
- * Data are random: a GPU that multiplies zeros is faster than one that works. A row's figures are the
- * median of five measurements of some repetitions each, after one that plans the matrix products.
+ * Data are random: a GPU that multiplies zeros is faster than one that works. A row's figures are
+ * the median of five measurements of some repetitions each, after one that plans the matrix
+ * products.
  */
 #include "testing.h"
 

@@ -3,11 +3,11 @@
  *
  *     bench_model [--python PYTHON] [CASE...]
  *
- * Cases: mini-fp32 mini-bf16 (the mini-GPT, 64 x 128 tokens a step), gpt2-fp32 gpt2-bf16 (GPT-2 124M, 4 x
- * 64), decode-fp32 decode-bf16 (GPT-2 124M, one sequence, 64 tokens with a cache); all without
- * arguments. A training step is forward, backward, gradient norm and AdamW. One JSON line a figure:
- * {"bench", "value", "unit", "config"}; with a Python that has torch, bench_model_torch.py computes the
- * same there and adds {"peer", "peer_value", "ratio"}.
+ * Cases: mini-fp32 mini-bf16 (the mini-GPT, 64 x 128 tokens a step), gpt2-fp32 gpt2-bf16 (GPT-2
+ * 124M, 4 x 64), decode-fp32 decode-bf16 (GPT-2 124M, one sequence, 64 tokens with a cache); all
+ * without arguments. A training step is forward, backward, gradient norm and AdamW. One JSON line a
+ * figure: {"bench", "value", "unit", "config"}; with a Python that has torch, bench_model_torch.py
+ * computes the same there and adds {"peer", "peer_value", "ratio"}.
  */
 #include "base/clock.h"
 #include "device/device.h"

@@ -5,9 +5,9 @@
  *
  * Without arguments GPT-2's vocabulary and the texts of the data folder beside the repository, and
  * the WordPiece vocabulary of the first; exit code 77 if they are not there. One JSON line a
- * figure: {"bench", "value", "unit", "config"}. Cold: a new encoder for each pass over the text; warm:
- * the same one again. Where python3 ($PYTHON) has tiktoken or tokenizers, bench_text_peers.py encodes
- * the same bytes in the same call.
+ * figure: {"bench", "value", "unit", "config"}. Cold: a new encoder for each pass over the text;
+ * warm: the same one again. Where python3 ($PYTHON) has tiktoken or tokenizers, bench_text_peers.py
+ * encodes the same bytes in the same call.
  */
 #include "base/clock.h"
 #include "data/source.h"

@@ -3,9 +3,10 @@
  *
  *     bench_tokens [TEXT [VOCABULARY [MEGABYTES]]]
  *
- * TEXT is repeated to so many megabytes (100), in a file of $TMPDIR that is removed again; VOCABULARY is
- * as galley tokenize takes it. Without arguments the novels and GPT-2's vocabulary of the data folder
- * beside the repository; exit code 77 if they are not there. One JSON line a figure.
+ * TEXT is repeated to so many megabytes (100), in a file of $TMPDIR that is removed again;
+ * VOCABULARY is as galley tokenize takes it. Without arguments the novels and GPT-2's vocabulary of
+ * the data folder beside the repository; exit code 77 if they are not there. One JSON line a
+ * figure.
  */
 #include "base/clock.h"
 #include "base/memory.h"
@@ -29,8 +30,8 @@ static void give(const char *bench, double value, const char *unit, const char *
     fflush(stdout);
 }
 
-/* The text again and again, to at least so many bytes; each time with a number in every line, so that
- * no line comes twice. */
+/* The text again and again, to at least so many bytes; each time with a number in every line, so
+ * that no line comes twice. */
 static struct error *write_text(const char *path, const char *text, int64_t bytes)
 {
     FILE *const out = fopen(path, "w");
@@ -108,7 +109,8 @@ static void work(double seconds)
         continue;
 }
 
-/* Tokens a second, and the share of its time that a consumer waits, which works `step_s` a batch. */
+/* Tokens a second, and the share of its time that a consumer waits, which works `step_s` a
+ * batch. */
 static struct error *bench_stream(const char *folder, int64_t vocabulary_size, int T, int threads,
                                   double step_s)
 {

@@ -1,5 +1,5 @@
-/* make_run.c - writes a run folder with two checkpoints of a tiny model: make_run FOLDER. The newest
- * is of step 20, the best by validation perplexity of step 10. */
+/* make_run.c - writes a run folder with two checkpoints of a tiny model: make_run FOLDER. The
+ * newest is of step 20, the best by validation perplexity of step 10. */
 #include "model/parameters.h"
 #include "train/checkpoint.h"
 #include "train/run_folder.h"

@@ -2,8 +2,8 @@
  * fault_calls.h - a library in front of libc that lets chosen file operations fail.
  *
  * It counts the calls that change files whose path holds a certain word (write, pwrite, ftruncate,
- * fsync, rename, close), over all libraries of the process, and lets one of them, or all from one on,
- * fail. Tests link it and call fault_arm(); a whole program gets it by LD_PRELOAD, armed by
+ * fsync, rename, close), over all libraries of the process, and lets one of them, or all from one
+ * on, fail. Tests link it and call fault_arm(); a whole program gets it by LD_PRELOAD, armed by
  * FAULT_PATH, FAULT_KIND (ENOSPC, EIO, short), FAULT_AT (1: the first call) and FAULT_FOREVER.
  */
 #ifndef GALLEY_TESTS_FAULT_CALLS_H

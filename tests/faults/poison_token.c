@@ -1,5 +1,5 @@
-/* poison_token.c - rewrites a run's newest checkpoint with every value of one token's embedding set to
- * VALUE: poison_token RUN ID VALUE. Training is well until a sample holds that token. */
+/* poison_token.c - rewrites a run's newest checkpoint with every value of one token's embedding set
+ * to VALUE: poison_token RUN ID VALUE. Training is well until a sample holds that token. */
 #include "train/checkpoint.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * test_write_faults.c - a checkpoint whose writing fails, at any call and in any way, is told of, leaves
- * nothing behind, and the one before survives.
+ * test_write_faults.c - a checkpoint whose writing fails, at any call and in any way, is told of,
+ * leaves nothing behind, and the one before survives.
  */
 #include "testing.h"
 
@@ -97,7 +97,8 @@ static bool survives(const struct state *s, enum fault_kind kind, int at, bool f
     fault_arm("", FAULT_NONE, 0, false);
     assert_ok(checkpoint_verify(first_path));
     if (e) {
-        /* After the rename only the folder's flush can fail: the file is whole, but not promised. */
+        /* After the rename only the folder's flush can fail: the file is whole, but not
+         * promised. */
         const bool renamed = access(second_path, F_OK) == 0;
         if (!failed || !strstr(error_message(e), "writing the checkpoint of step 2") ||
             !strstr(error_message(e), "faults/checkpoints") ||

@@ -218,7 +218,8 @@ static const char *mutate(struct content *c)
     }
 }
 
-/* Refused with a message that names the file, or loaded with equal content (loads_whole asserts that). */
+/* Refused with a message that names the file, or loaded with equal content (loads_whole asserts
+ * that). */
 static void test_a_mutated_checkpoint_is_refused_by_name(void **state)
 {
     char message[1024];

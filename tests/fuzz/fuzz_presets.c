@@ -1,10 +1,10 @@
 /*
  * fuzz_presets.c - presets whose files are damaged: fuzz_presets [ROUNDS] [SEED].
  *
- * One file of a preset after the other is damaged at random. The preset must be refused with an error
- * that names it, or read without fault. Neither format has checksums, so damaged weights are other
- * weights; but where only the header or a configuration was damaged and the preset is still accepted,
- * the weights must be what they were.
+ * One file of a preset after the other is damaged at random. The preset must be refused with an
+ * error that names it, or read without fault. Neither format has checksums, so damaged weights are
+ * other weights; but where only the header or a configuration was damaged and the preset is still
+ * accepted, the weights must be what they were.
  */
 #include "testing.h"
 

@@ -1,5 +1,6 @@
 /*
- * fuzz_source.c - damaged text, gzip, zstd and cache files: no crash, no hang, nothing wrong accepted.
+ * fuzz_source.c - damaged text, gzip, zstd and cache files: no crash, no hang, nothing wrong
+ * accepted.
  *
  *     fuzz_source [SEED [CASES]]
  *

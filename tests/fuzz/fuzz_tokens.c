@@ -1,6 +1,6 @@
 /*
- * fuzz_tokens.c - damaged shards, token files, indices and JSON: no crash, no hang, no damaged shard taken
- * for good.
+ * fuzz_tokens.c - damaged shards, token files, indices and JSON: no crash, no hang, no damaged
+ * shard taken for good.
  *
  *     fuzz_tokens [SEED [CASES]]      100,000 cases take about three minutes
  *

@@ -2,8 +2,8 @@
  * count_allocations.c - counts what Galley's own code allocates; linked into a copy of the program.
  *
  * The linker sends every malloc, calloc, realloc and aligned_alloc of the linked objects here
- * (--wrap); libraries keep theirs. At exit the count goes to the file that GALLEY_ALLOCATIONS names,
- * so that a test can compare a short run with a long one.
+ * (--wrap); libraries keep theirs. At exit the count goes to the file that GALLEY_ALLOCATIONS
+ * names, so that a test can compare a short run with a long one.
  */
 #include <stdatomic.h>
 #include <stddef.h>

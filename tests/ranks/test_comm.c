@@ -1,6 +1,6 @@
 /* test_comm.c - collectives, errors agreed on, and gradients summed by buckets, on the device that
- * GALLEY_TEST_DEVICE names (cpu); run on 1, 2 and 4 ranks. A failed assertion on one rank leaves the
- * others waiting: mpirun's timeout ends them. */
+ * GALLEY_TEST_DEVICE names (cpu); run on 1, 2 and 4 ranks. A failed assertion on one rank leaves
+ * the others waiting: mpirun's timeout ends them. */
 #include "testing.h"
 
 #include "comm/buckets.h"

@@ -1,5 +1,5 @@
-/* test_finetune_fixtures.c - a run that starts from a preset trains as KerasHub does: the cases under
- * gpt2/ of the fixtures, from text to logged losses, on any number of ranks. */
+/* test_finetune_fixtures.c - a run that starts from a preset trains as KerasHub does: the cases
+ * under gpt2/ of the fixtures, from text to logged losses, on any number of ranks. */
 #include "testing.h"
 
 #include "base/config.h"
@@ -90,7 +90,8 @@ static void read_rows(const char *folder, struct rows *rows)
     free(text.data);
 }
 
-/* Trains in a run folder of that name as `settings` (NULL-ended) say, and reads what rank 0 logged. */
+/* Trains in a run folder of that name as `settings` (NULL-ended) say, and reads what rank 0
+ * logged. */
 static void train(const struct fixture_case *c, const char *name, const char *const *settings,
                   struct rows *rows)
 {

@@ -1,5 +1,5 @@
-/* keep_modules.c - keeps shared libraries loaded to the end in sanitizer builds. Open MPI unloads its
- * modules before LeakSanitizer looks, which then cannot say, nor suppress, whose a leak is. */
+/* keep_modules.c - keeps shared libraries loaded to the end in sanitizer builds. Open MPI unloads
+ * its modules before LeakSanitizer looks, which then cannot say, nor suppress, whose a leak is. */
 
 int dlclose(void *handle);
 

@@ -2,10 +2,10 @@
  * block.cpp - runs the blocks of a simulated kernel: threads on fibers that switch where they wait.
  *
  * A worker is a stack. It takes threads of the block that have not begun and calls them one after
- * another; when one must wait, the worker stays with it, and another worker, or a thread whose meeting
- * is over, goes on. Contexts switch directly from one to the next; only at the end of the block, or
- * when nobody can go on, does control return to run_block(). Workers are kept for the life of the
- * process: making a stack costs a hundred times what a switch does.
+ * another; when one must wait, the worker stays with it, and another worker, or a thread whose
+ * meeting is over, goes on. Contexts switch directly from one to the next; only at the end of the
+ * block, or when nobody can go on, does control return to run_block(). Workers are kept for the
+ * life of the process: making a stack costs a hundred times what a switch does.
  */
 #include "simgpu/block.h"
 
@@ -35,7 +35,8 @@ unsigned char *dynamic_shared;
 
 namespace fibers = boost::context;
 
-/* Stacks: deep enough for kernels whose fragments are arrays; AddressSanitizer's frames are larger. */
+/* Stacks: deep enough for kernels whose fragments are arrays; AddressSanitizer's frames are
+ * larger. */
 constexpr size_t STACK_BYTES = sanitized ? 512 * 1024 : 128 * 1024;
 
 /* A place to switch to: a worker's stack, or that of the device's own thread. */

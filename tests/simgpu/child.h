@@ -1,8 +1,9 @@
 /*
- * child.h - runs a test's body in a process of its own, with settings of its own, and tells how it ended.
+ * child.h - runs a test's body in a process of its own, with settings of its own, and tells how it
+ * ended.
  *
- * The simulated device reads its settings once and ends the process over a fault, so every test of it
- * runs in a child; the parent never touches the device.
+ * The simulated device reads its settings once and ends the process over a fault, so every test of
+ * it runs in a child; the parent never touches the device.
  */
 #ifndef SIMGPU_CHILD_H
 #define SIMGPU_CHILD_H

@@ -1,10 +1,10 @@
 /*
- * communicator.h - a communicator of the simulated NCCL: ranks that have met, and the collectives that
- * the device runs for them, one after another.
+ * communicator.h - a communicator of the simulated NCCL: ranks that have met, and the collectives
+ * that the device runs for them, one after another.
  *
- * Before a collective moves data, the ranks compare what each is about to do; a difference, which would
- * hang or corrupt a real one, ends the process with both sides in one message. Sums are taken in the
- * order of ranks.
+ * Before a collective moves data, the ranks compare what each is about to do; a difference, which
+ * would hang or corrupt a real one, ends the process with both sides in one message. Sums are taken
+ * in the order of ranks.
  */
 #ifndef SIMGPU_COMMUNICATOR_H
 #define SIMGPU_COMMUNICATOR_H

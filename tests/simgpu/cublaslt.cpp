@@ -1,9 +1,9 @@
 /*
  * cublaslt.cpp - the simulated cuBLASLt: descriptors, proposals of algorithms, products.
  *
- * Only what Galley uses: column-major layouts, host scalars, the epilogues BIAS, RELU, GELU (with its
- * input kept or read back). An algorithm carries what it was proposed for, and a product it does not
- * fit ends the process; so does an operand that does not lie in device memory.
+ * Only what Galley uses: column-major layouts, host scalars, the epilogues BIAS, RELU, GELU (with
+ * its input kept or read back). An algorithm carries what it was proposed for, and a product it
+ * does not fit ends the process; so does an operand that does not lie in device memory.
  */
 #include "calls.h"
 #include "device.h"
@@ -302,8 +302,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     return status;
 }
 
-/* Proposes sums in one part and, with the workspace for it, in two and three: so a caller that takes
- * another proposal in another run is seen to round differently. */
+/* Proposes sums in one part and, with the workspace for it, in two and three: so a caller that
+ * takes another proposal in another run is seen to round differently. */
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
                                               cublasLtMatrixLayout_t la, cublasLtMatrixLayout_t lb,
                                               cublasLtMatrixLayout_t lc, cublasLtMatrixLayout_t ld,

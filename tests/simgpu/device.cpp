@@ -193,8 +193,8 @@ void live()
     }
 }
 
-/* The device's thread takes no signals but those of its own mistakes: the others are the host's. The
- * lock is held. */
+/* The device's thread takes no signals but those of its own mistakes: the others are the host's.
+ * The lock is held. */
 void start()
 {
     if (e.started)

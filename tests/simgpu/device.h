@@ -1,11 +1,12 @@
 /*
- * device.h - the simulated device at work: tasks that wait for one another, run by a thread of its own.
+ * device.h - the simulated device at work: tasks that wait for one another, run by a thread of its
+ * own.
  *
- * Streams, events and graphs come down to tasks with "after" edges; what the edges allow, the device
- * does in a random order by the seed. It works only when the host asks for something (a
- * synchronisation, a query), at random moments before that, and when the host has made no call for a
- * while, as when it waits for another rank: so a copy or kernel runs as late or as early as a real
- * device might run it, and a missing edge shows as a wrong number.
+ * Streams, events and graphs come down to tasks with "after" edges; what the edges allow, the
+ * device does in a random order by the seed. It works only when the host asks for something (a
+ * synchronisation, a query), at random moments before that, and when the host has made no call for
+ * a while, as when it waits for another rank: so a copy or kernel runs as late or as early as a
+ * real device might run it, and a missing edge shows as a wrong number.
  *
  * Any thread of the host may call these.
  */

@@ -1,8 +1,8 @@
 /*
  * exchange.h - bytes of every rank to every rank, over MPI, in the background.
  *
- * Messages go point to point on MPI_COMM_WORLD with tags that nobody else uses, so that an exchange in
- * which a rank never joins can be forgotten. One exchange a tag at a time.
+ * Messages go point to point on MPI_COMM_WORLD with tags that nobody else uses, so that an exchange
+ * in which a rank never joins can be forgotten. One exchange a tag at a time.
  */
 #ifndef SIMGPU_EXCHANGE_H
 #define SIMGPU_EXCHANGE_H

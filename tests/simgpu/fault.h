@@ -1,4 +1,5 @@
-/* fault.h - ends the process over a use of the device that a real one would punish, now or later. */
+/* fault.h - ends the process over a use of the device that a real one would punish, now or
+ * later. */
 #ifndef SIMGPU_FAULT_H
 #define SIMGPU_FAULT_H
 

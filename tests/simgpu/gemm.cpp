@@ -1,6 +1,6 @@
 /*
- * gemm.cpp - matrix products in plain loops: operands are unpacked to fp32, columns of the result are
- * summed four at a time, and rounded once, behind the epilogue.
+ * gemm.cpp - matrix products in plain loops: operands are unpacked to fp32, columns of the result
+ * are summed four at a time, and rounded once, behind the epilogue.
  */
 #include "gemm.h"
 

@@ -1,11 +1,11 @@
 /*
  * memory.h - device memory and pinned host memory, and what may be done with an address.
  *
- * Every allocation has pages of its own, ends within 256 bytes of a forbidden page, and is never given
- * out again: so a kernel that reads or writes past it, or after it was freed, ends the process with one
- * message. The few bytes around an allocation hold a pattern that is checked after every kernel.
- * Fresh memory holds NaN bytes. Device memory is accessible only while the device works, so host code
- * that touches it dies as it would with a GPU.
+ * Every allocation has pages of its own, ends within 256 bytes of a forbidden page, and is never
+ * given out again: so a kernel that reads or writes past it, or after it was freed, ends the
+ * process with one message. The few bytes around an allocation hold a pattern that is checked after
+ * every kernel. Fresh memory holds NaN bytes. Device memory is accessible only while the device
+ * works, so host code that touches it dies as it would with a GPU.
  *
  * Safe from any thread.
  */
@@ -29,8 +29,8 @@ memory_kind memory_kind_of(const void *address);
 /* Where the address lies in its allocation, for comparing ranks; false for foreign memory. */
 bool memory_offset(const void *address, size_t *offset, size_t *allocation_bytes);
 
-/* "" where the whole range lies in one live allocation of this kind, or, for `none`, in no allocation
- * of the device's; else what is wrong, as the end of a sentence: "points to ...". */
+/* "" where the whole range lies in one live allocation of this kind, or, for `none`, in no
+ * allocation of the device's; else what is wrong, as the end of a sentence: "points to ...". */
 std::string memory_complaint(const void *start, size_t bytes, memory_kind expected);
 
 size_t memory_used();

@@ -2,8 +2,8 @@
  * nccl.cpp - the simulated NCCL: the calls.
  *
  * A non-blocking communicator now and then answers ncclInProgress, by the seed; the call then takes
- * effect only when ncclCommGetAsyncError has been asked often enough, and another call before that ends
- * the process. Every rank of MPI's world is a rank of the communicator.
+ * effect only when ncclCommGetAsyncError has been asked often enough, and another call before that
+ * ends the process. Every rank of MPI's world is a rank of the communicator.
  */
 #include "calls.h"
 #include "communicator.h"

@@ -1,4 +1,5 @@
-/* random.h - the random numbers behind every choice of the simulated device: SplitMix64, by the seed. */
+/* random.h - the random numbers behind every choice of the simulated device: SplitMix64, by the
+ * seed. */
 #ifndef SIMGPU_RANDOM_H
 #define SIMGPU_RANDOM_H
 

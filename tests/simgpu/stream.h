@@ -2,8 +2,8 @@
  * stream.h - streams, events and graphs of the simulated device, on top of its tasks.
  *
  * The runtime's opaque types are defined here. Queuing on a stream makes a task after the stream's
- * last; while the stream is captured it makes a node of a graph instead. Launching a graph makes tasks
- * of its nodes again, with just the edges that were captured.
+ * last; while the stream is captured it makes a node of a graph instead. Launching a graph makes
+ * tasks of its nodes again, with just the edges that were captured.
  *
  * Not safe from several threads by itself: stream_lock() guards all of it.
  */

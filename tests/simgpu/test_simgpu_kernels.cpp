@@ -1,6 +1,6 @@
 /*
- * test_simgpu_kernels.cpp - kernels on the simulated device: barriers, warp operations, shared memory,
- * tensor-core tiles, and that what is wrong with a kernel shows.
+ * test_simgpu_kernels.cpp - kernels on the simulated device: barriers, warp operations, shared
+ * memory, tensor-core tiles, and that what is wrong with a kernel shows.
  */
 #include "kernels/cuda/gpu.cuh"
 #include "kernels/cuda/mma.cuh"

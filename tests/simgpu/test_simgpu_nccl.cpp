@@ -1,5 +1,6 @@
 /*
- * test_simgpu_nccl.cpp - collectives of the simulated NCCL on several ranks (mpirun), and what ends them.
+ * test_simgpu_nccl.cpp - collectives of the simulated NCCL on several ranks (mpirun), and what ends
+ * them.
  * usage: test_simgpu_nccl [CASE]      the default: all that must go well; else one that must not
  */
 #define OMPI_SKIP_MPICXX

@@ -1,6 +1,7 @@
 /*
- * test_simgpu_streams.cpp - streams, events, graphs and copies of the simulated device: right where the
- * edges are there, wrong under some seed where one is missing, one message where a call may not be.
+ * test_simgpu_streams.cpp - streams, events, graphs and copies of the simulated device: right where
+ * the edges are there, wrong under some seed where one is missing, one message where a call may not
+ * be.
  */
 #include "kernels/cuda/gpu.cuh"
 

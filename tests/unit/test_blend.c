@@ -1,5 +1,5 @@
-/* test_blend.c - orders in blocks, and blends by weight: every sample once an epoch, shares kept exactly,
- * and as good as a shuffle as far as they promise.
+/* test_blend.c - orders in blocks, and blends by weight: every sample once an epoch, shares kept
+ * exactly, and as good as a shuffle as far as they promise.
  *
  * The statistics are of fixed seeds, so they never fail by chance. */
 #include "testing.h"
@@ -87,10 +87,10 @@ static double correlation(const int64_t *a, const int64_t *b, int64_t count)
 }
 
 /*
- * Of a true shuffle the serial correlation is 0, give or take 1 / sqrt(N). Here two samples in a row
- * are of the same window, that is of one of the same ORDER_WINDOW blocks, whose mean is off the middle
- * by chance: that adds 1 / ORDER_WINDOW. So the bound is both, with four standard deviations of
- * each.
+ * Of a true shuffle the serial correlation is 0, give or take 1 / sqrt(N). Here two samples in a
+ * row are of the same window, that is of one of the same ORDER_WINDOW blocks, whose mean is off the
+ * middle by chance: that adds 1 / ORDER_WINDOW. So the bound is both, with four standard deviations
+ * of each.
  */
 static void test_the_serial_correlation_is_that_of_a_shuffle(void **state)
 {
@@ -111,10 +111,10 @@ static void test_the_serial_correlation_is_that_of_a_shuffle(void **state)
 
 /*
  * Pairs in a row out of the same block: of a true shuffle N / blocks = 64, Poisson. Here one in
- * ORDER_WINDOW, as order.h says: N / 256 = 512, within four standard deviations. Pairs in a row that
- * are neighbours in the file: a block of S in a window of 256 S samples has S - 1 pairs of neighbours,
- * each of which comes to stand side by side with probability 2 / (256 S): 2 (S - 1) / (256 S) a block,
- * in all 2048 blocks 16; the bound is four standard deviations above.
+ * ORDER_WINDOW, as order.h says: N / 256 = 512, within four standard deviations. Pairs in a row
+ * that are neighbours in the file: a block of S in a window of 256 S samples has S - 1 pairs of
+ * neighbours, each of which comes to stand side by side with probability 2 / (256 S): 2 (S - 1) /
+ * (256 S) a block, in all 2048 blocks 16; the bound is four standard deviations above.
  */
 static void test_block_neighbours_are_as_rare_as_promised(void **state)
 {

@@ -1,6 +1,6 @@
 /*
- * test_bpe.c - byte-level BPE: every string of bytes comes back, time grows with the text alone, bad
- * files are refused.
+ * test_bpe.c - byte-level BPE: every string of bytes comes back, time grows with the text alone,
+ * bad files are refused.
  * usage: test_bpe [SEED]
  */
 #include "testing.h"
@@ -301,8 +301,8 @@ static void test_damaged_files_never_crash(void **state)
     free(vocabulary);
 }
 
-/* Shards are refused by it, so what decides nothing must not count: a run's configuration has options for
- * both kinds. */
+/* Shards are refused by it, so what decides nothing must not count: a run's configuration has
+ * options for both kinds. */
 static void test_the_fingerprint_is_of_what_counts(void **state)
 {
     (void)state;

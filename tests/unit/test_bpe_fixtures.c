@@ -1,5 +1,5 @@
-/* test_bpe_fixtures.c - ids are OpenAI's, a learned vocabulary Hugging Face's: every case found under
- * bpe/ of the fixtures, with GPT-2's vocabulary of the data folder beside the repository. */
+/* test_bpe_fixtures.c - ids are OpenAI's, a learned vocabulary Hugging Face's: every case found
+ * under bpe/ of the fixtures, with GPT-2's vocabulary of the data folder beside the repository. */
 #include "testing.h"
 
 #include "text/tokenizer_files.h"

@@ -1,5 +1,5 @@
-/* test_dataset.c - text files as numbered samples: which, in what order, and what happens when a file is
- * not as it should be. */
+/* test_dataset.c - text files as numbered samples: which, in what order, and what happens when a
+ * file is not as it should be. */
 #include "testing.h"
 
 #include "data/dataset.h"

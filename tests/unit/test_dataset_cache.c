@@ -1,5 +1,5 @@
-/* test_dataset_cache.c - what a dataset keeps in files: made once, used while its inputs stay, made anew where
- * it is damaged; and what happens when the disk is full or not to be written. */
+/* test_dataset_cache.c - what a dataset keeps in files: made once, used while its inputs stay, made
+ * anew where it is damaged; and what happens when the disk is full or not to be written. */
 #include "testing.h"
 
 #include "data/dataset.h"

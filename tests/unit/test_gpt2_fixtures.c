@@ -1,5 +1,5 @@
-/* test_gpt2_fixtures.c - GPT-2 and its optimizer compute what KerasHub computes: every case found under
- * gpt2/ of the fixtures, in fp32 and bf16, on the CPU or, given "cuda", on a GPU. */
+/* test_gpt2_fixtures.c - GPT-2 and its optimizer compute what KerasHub computes: every case found
+ * under gpt2/ of the fixtures, in fp32 and bf16, on the CPU or, given "cuda", on a GPU. */
 #include "testing.h"
 
 #include "fixture_rig.h"
@@ -9,7 +9,8 @@
 #include <glob.h>
 
 static const double BOUND = 1e-5;
-/* In bf16: 8 bits of mantissa, a relative rounding of 2^-9 an operand, and it adds up through layers. */
+/* In bf16: 8 bits of mantissa, a relative rounding of 2^-9 an operand, and it adds up through
+ * layers. */
 static const double BF16_BOUND = 2e-2;
 
 static const char *device;

@@ -1,5 +1,5 @@
-/* test_json.c - documents come out of JSON as another reader of JSON finds them, or an error says where
- * it is broken. */
+/* test_json.c - documents come out of JSON as another reader of JSON finds them, or an error says
+ * where it is broken. */
 #include "testing.h"
 
 #include "data/dataset.h"

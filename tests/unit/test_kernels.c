@@ -1,4 +1,5 @@
-/* test_kernels.c - the kernels that work row by row, and those on matrix products, against float64. */
+/* test_kernels.c - the kernels that work row by row, and those on matrix products, against
+ * float64. */
 #include "kernel_bench.h"
 
 static struct bench_options options;

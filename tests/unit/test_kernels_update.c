@@ -1,4 +1,5 @@
-/* test_kernels_update.c - what decides and does a step's update: sums, plan, Adam, copies, hashes. */
+/* test_kernels_update.c - what decides and does a step's update: sums, plan, Adam, copies,
+ * hashes. */
 #include "kernel_bench.h"
 
 static struct bench_options options;
@@ -120,7 +121,8 @@ static void check_plan(struct bench *b)
     assert_true(s.gradient_scale == 4.0f);
 }
 
-/* Against mean and deviation of the last 4 in float64; a spike is skipped, yet enters the window. */
+/* Against mean and deviation of the last 4 in float64; a spike is skipped, yet enters the
+ * window. */
 static void check_spikes(struct bench *b)
 {
     static const double losses[] = {50, 60, 40, 55, 45, 52, 400, 48, 50};

@@ -1,5 +1,5 @@
-/* test_mini_gpt_fixtures.c - the model and optimizer compute what KerasHub computes: every case found
- * under mini_gpt/ of the fixtures, on the CPU or, given "cuda", on a GPU. */
+/* test_mini_gpt_fixtures.c - the model and optimizer compute what KerasHub computes: every case
+ * found under mini_gpt/ of the fixtures, on the CPU or, given "cuda", on a GPU. */
 #include "testing.h"
 
 #include "fixture_rig.h"

@@ -1,5 +1,5 @@
-/* test_mini_gpt_full.c - the example's model at its full size against KerasHub: weights and batches come
- * from a formula, what KerasHub computed from mini_gpt_full/full.json of the fixtures. */
+/* test_mini_gpt_full.c - the example's model at its full size against KerasHub: weights and batches
+ * come from a formula, what KerasHub computed from mini_gpt_full/full.json of the fixtures. */
 #include "testing.h"
 
 #include "keras_fixture.h"
@@ -180,8 +180,8 @@ static void test_full_size_matches_keras(void **state)
             const double x = (double)model_weights(model)[place(p, t, i)];
             squares += x * x;
         }
-        /* Hidden units that hardly ever fire have gradients near rounding noise, which Adam divides by
-         * their size: a bias of such units is sure to 2e-5 only. */
+        /* Hidden units that hardly ever fire have gradients near rounding noise, which Adam divides
+         * by their size: a bias of such units is sure to 2e-5 only. */
         assert_near("weight norm of tensor", t, sqrt(squares), want, 5 * want);
     }
     free(tokens);

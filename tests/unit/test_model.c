@@ -1,5 +1,5 @@
-/* test_model.c - both families: gradients against finite differences with dropout on, micro-batches that
- * add up, texts packed into one row, and the order in which gradients are final. */
+/* test_model.c - both families: gradients against finite differences with dropout on, micro-batches
+ * that add up, texts packed into one row, and the order in which gradients are final. */
 #include "testing.h"
 
 #include "device/device.h"
@@ -200,7 +200,8 @@ static double loss_of(const float *z, int32_t target, bool *first)
     return log(sum) - (double)z[target];
 }
 
-/* At some places of rows of any length, more rows than the model was made for too: what the logits say. */
+/* At some places of rows of any length, more rows than the model was made for too: what the logits
+ * say. */
 static void test_scores_are_those_of_the_logits(void **state)
 {
     (void)state;

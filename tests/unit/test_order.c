@@ -1,8 +1,9 @@
-/* test_order.c - the order of samples is a bijection, the same everywhere, and as good as a shuffle.
+/* test_order.c - the order of samples is a bijection, the same everywhere, and as good as a
+ * shuffle.
  *
- * The statistics are of fixed seeds, so they never fail by chance; their bounds are those that a true
- * shuffle keeps in all but about one of 10,000 trials (4 standard deviations, or the quantile of the
- * distribution named). */
+ * The statistics are of fixed seeds, so they never fail by chance; their bounds are those that a
+ * true shuffle keeps in all but about one of 10,000 trials (4 standard deviations, or the quantile
+ * of the distribution named). */
 #include "testing.h"
 
 #include "data/order.h"
@@ -82,8 +83,8 @@ static void test_the_order_never_changes(void **state)
 
 enum { N = 20011 };    /* a prime, so that nothing divides evenly */
 
-/* Pearson's correlation of two sequences of uniform numbers below N; of independent ones it is normal
- * with standard deviation 1 / sqrt(count). */
+/* Pearson's correlation of two sequences of uniform numbers below N; of independent ones it is
+ * normal with standard deviation 1 / sqrt(count). */
 static double correlation(const int64_t *a, const int64_t *b, int64_t count)
 {
     double ma = 0, mb = 0, saa = 0, sbb = 0, sab = 0;

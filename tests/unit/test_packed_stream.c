@@ -1,5 +1,5 @@
-/* test_packed_stream.c - the global batches of token files, blended by weight, are the same on any number
- * of ranks and wherever a run was resumed; memory does not grow with the data. */
+/* test_packed_stream.c - the global batches of token files, blended by weight, are the same on any
+ * number of ranks and wherever a run was resumed; memory does not grow with the data. */
 #include "testing.h"
 
 #include "base/memory.h"
@@ -85,8 +85,8 @@ static struct stream_options options_of(const struct corpus *c, int rank, int wo
     };
 }
 
-/* Reads `steps` global batches from `first` on, on so many ranks, and checks ids and tokens against the
- * definition: what blend_at says. */
+/* Reads `steps` global batches from `first` on, on so many ranks, and checks ids and tokens against
+ * the definition: what blend_at says. */
 static void assert_batches(const struct corpus *c, int world_size, int64_t first, int64_t steps)
 {
     struct stream *streams[8];

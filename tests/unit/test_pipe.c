@@ -1,6 +1,6 @@
 /*
- * test_pipe.c - what comes through a pipe becomes the same global batches wherever it is taken up again;
- * a writer that is faster waits; damaged streams are refused.
+ * test_pipe.c - what comes through a pipe becomes the same global batches wherever it is taken up
+ * again; a writer that is faster waits; damaged streams are refused.
  * usage: test_pipe [FUZZED]      damaged streams, default 300
  */
 #include "testing.h"

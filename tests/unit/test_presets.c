@@ -1,5 +1,5 @@
-/* test_presets.c - presets of KerasHub and Hugging Face: read as the originals, written and read back, and
- * refused with one clear error where something is wrong with them. */
+/* test_presets.c - presets of KerasHub and Hugging Face: read as the originals, written and read
+ * back, and refused with one clear error where something is wrong with them. */
 #include "testing.h"
 
 #include "data_files.h"

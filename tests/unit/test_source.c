@@ -87,7 +87,8 @@ static void assert_refused(const char *folder, const void *data, size_t bytes, c
     free(path);
 }
 
-/* Lines of all lengths from 0 to far beyond a block, ASCII and not; the last without a line feed. */
+/* Lines of all lengths from 0 to far beyond a block, ASCII and not; the last without a line
+ * feed. */
 static struct bytes make_text(uint64_t seed, int lines)
 {
     char *data = NULL;

@@ -32,8 +32,8 @@ static void test_replaying_the_choices_gives_the_story(void **state)
     }
 }
 
-/* Ways to derive `text` that begin with these choices: whoever's text so far is not its beginning is
- * none. */
+/* Ways to derive `text` that begin with these choices: whoever's text so far is not its beginning
+ * is none. */
 static int derivations(const struct story *target, int *choices, int count)
 {
     struct story partial;

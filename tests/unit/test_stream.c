@@ -217,7 +217,8 @@ static void test_rows_are_those_of_kerashub(void **state)
     }
 }
 
-/* Every rank, also of a short last global batch: 103 samples are 12 x 8 + 7, 4 x 24 + 7, 2 x 48 + 7. */
+/* Every rank, also of a short last global batch: 103 samples are 12 x 8 + 7, 4 x 24 + 7, 2 x 48 +
+ * 7. */
 static void test_batches_do_not_depend_on_ranks_threads_or_prefetch(void **state)
 {
     static const int global_batches[] = {8, 24, 48, 120};

@@ -10,8 +10,8 @@
 
 enum { LINES = 20000, LATER = 100 };
 
-/* In a process of its own: tells LINES lines into a pipe nobody reads, says on `done` that it has, and, once
- * it is asked to, LATER more. */
+/* In a process of its own: tells LINES lines into a pipe nobody reads, says on `done` that it has,
+ * and, once it is asked to, LATER more. */
 static void speak(int out, int done, int again)
 {
     char c = 0;
@@ -63,7 +63,8 @@ static void test_a_reader_that_stops_reading_stops_nobody(void **state)
     assert_int_equal(read(done[0], &c, 1), 1);
     assert_true(clock_now_s() - start_s < 10);
 
-    /* The pipe is full, of a thousand lines; what follows finds room in place of those that are read. */
+    /* The pipe is full, of a thousand lines; what follows finds room in place of those that are
+     * read. */
     FILE *in = fdopen(out[0], "r");
     assert_non_null(in);
     hear(in, 5 * LATER, &heard);

@@ -1,4 +1,5 @@
-/* test_text_rows.c - texts become the samples that KerasHub's CausalLMPreprocessor makes of them. */
+/* test_text_rows.c - texts become the samples that KerasHub's CausalLMPreprocessor makes of
+ * them. */
 #include "testing.h"
 
 #include "data/corpus.h"

@@ -1,4 +1,5 @@
-/* test_tokenizer_json.c - a tokenizer.json gives the ids of the vocab.json and merges.txt it was made of. */
+/* test_tokenizer_json.c - a tokenizer.json gives the ids of the vocab.json and merges.txt it was
+ * made of. */
 #include "testing.h"
 
 #include "data_files.h"

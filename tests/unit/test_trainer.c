@@ -1,6 +1,6 @@
 /* test_trainer.c - the loop: reports that are read late say the same, a gradient that is not finite
- * changes nothing and is skipped or rolled back as asked, a wish to stop ends the run, as does the end of
- * the data. The data is made up here. */
+ * changes nothing and is skipped or rolled back as asked, a wish to stop ends the run, as does the
+ * end of the data. The data is made up here. */
 #include "testing.h"
 
 #include "train/trainer.h"
@@ -16,7 +16,8 @@ static int64_t reads;
 enum { POISON = V - 1 };
 static uint32_t poisoned_steps;
 
-/* Of 2 micro-batches a step; the last step of an epoch has 2 samples only, and none in the second. */
+/* Of 2 micro-batches a step; the last step of an epoch has 2 samples only, and none in the
+ * second. */
 static struct error *read_made_up(void *self, struct batch *batch, double *waited_s)
 {
     static int32_t tokens[N], targets[N];
@@ -135,8 +136,8 @@ static struct error *hear(void *self, const struct step_report *report)
     return NULL;
 }
 
-/* Runs where the model must be exactly that of the step: nothing beyond it was begun, and a step that
- * was skipped left every bit as it was. */
+/* Runs where the model must be exactly that of the step: nothing beyond it was begun, and a step
+ * that was skipped left every bit as it was. */
 static struct error *look(void *self, const struct step_report *report)
 {
     struct rig *r = self;
@@ -327,8 +328,8 @@ static void test_the_micro_batch_to_blame_is_named(void **state)
     poisoned_steps = 0;
 }
 
-/* The model goes back to that of step 3, and on from there with the global batch that comes next; the
- * callbacks hear no more of the steps that are void. */
+/* The model goes back to that of step 3, and on from there with the global batch that comes next;
+ * the callbacks hear no more of the steps that are void. */
 static void test_a_rollback_goes_on_from_the_checkpoint(void **state)
 {
     (void)state;
@@ -356,7 +357,8 @@ static void test_a_rollback_goes_on_from_the_checkpoint(void **state)
     poisoned_steps = 0;
 }
 
-/* A scale that overflows at first is halved by every skipped step, which is none for the schedule. */
+/* A scale that overflows at first is halved by every skipped step, which is none for the
+ * schedule. */
 static void test_loss_scaling_skips_until_gradients_are_finite(void **state)
 {
     (void)state;
@@ -404,8 +406,8 @@ static void test_a_wish_to_stop_ends_the_run_after_a_known_step(void **state)
     stop_now = false;
 }
 
-/* Whenever a feed says that it has no more, and why, what it gave is trained on, and the model is looked at
- * (saved, in a run) as the last step left it. */
+/* Whenever a feed says that it has no more, and why, what it gave is trained on, and the model is
+ * looked at (saved, in a run) as the last step left it. */
 static void test_the_end_of_the_data_ends_the_run(void **state)
 {
     (void)state;
@@ -420,7 +422,8 @@ static void test_the_end_of_the_data_ends_the_run(void **state)
             assert_int_equal(r.heard, LAST);
             const bool heard_of = endings[i] == TOLD_BEFORE || ahead;
             assert_true(r.reports[LAST - 1].last == heard_of);
-            /* What was told as one step like others is only saved, and only where it goes on later. */
+            /* What was told as one step like others is only saved, and only where it goes on
+             * later. */
             const bool looked = heard_of || endings[i] == STOPPED_AFTER;
             assert_int_equal(r.exact_step, looked ? LAST : 0);
             assert_int_equal(r.exact_seen, 1 + looked);

@@ -1,4 +1,5 @@
-/* test_weight_files.c - number formats, safetensors and Keras's HDF5 files: back and forth, and refused. */
+/* test_weight_files.c - number formats, safetensors and Keras's HDF5 files: back and forth, and
+ * refused. */
 #include "testing.h"
 
 #include "data_files.h"

@@ -1,8 +1,8 @@
 /*
  * async_copy.h - copies from global to shared memory that run behind the thread's back.
  *
- * Nothing is copied before the wait that must see it: until then the destination holds NaN bytes, so
- * that a missing wait shows as a wrong number.
+ * Nothing is copied before the wait that must see it: until then the destination holds NaN bytes,
+ * so that a missing wait shows as a wrong number.
  */
 #ifndef SIMGPU_ASYNC_COPY_H
 #define SIMGPU_ASYNC_COPY_H

@@ -2,11 +2,11 @@
  * block.h - the threads of one block of a simulated kernel, and the points at which they meet.
  *
  * A block's threads run one after another, each until it must wait for others: at a barrier of the
- * block, or at an operation of its warp (shuffle, vote, tensor-core product ...). A thread that never
- * waits is a plain call; one that does keeps its stack (a fiber) until the others have come.
+ * block, or at an operation of its warp (shuffle, vote, tensor-core product ...). A thread that
+ * never waits is a plain call; one that does keeps its stack (a fiber) until the others have come.
  *
- * Threads begin in a random order, and those whose meeting is over go on in a random order, so that a
- * missing barrier shows as a wrong number under some seed. Threads that can never meet end the
+ * Threads begin in a random order, and those whose meeting is over go on in a random order, so that
+ * a missing barrier shows as a wrong number under some seed. Threads that can never meet end the
  * process with a list of who waits where.
  *
  * Everything here belongs to the one thread of the process that plays the device.

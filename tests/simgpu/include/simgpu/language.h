@@ -28,9 +28,10 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 
-/* Blocks run one at a time, so one copy of a __shared__ variable is enough. They all lie in a section
- * of their own, which is filled with NaN bytes before every block. Functions that hold one must have
- * internal linkage (an unnamed namespace): gcc puts no inline function's variable there. */
+/* Blocks run one at a time, so one copy of a __shared__ variable is enough. They all lie in a
+ * section of their own, which is filled with NaN bytes before every block. Functions that hold one
+ * must have internal linkage (an unnamed namespace): gcc puts no inline function's variable
+ * there. */
 #define __shared__ static __attribute__((section("simgpu_shared"), used))
 
 extern "C" {

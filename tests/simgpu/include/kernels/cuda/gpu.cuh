@@ -1,6 +1,6 @@
 /*
- * gpu.cuh - the simulated device's twin of kernels/cuda/gpu.cuh: the same names, for a host compiler.
- * The include path decides which of the two a kernel gets.
+ * gpu.cuh - the simulated device's twin of kernels/cuda/gpu.cuh: the same names, for a host
+ * compiler. The include path decides which of the two a kernel gets.
  */
 #ifndef GALLEY_KERNELS_CUDA_GPU_CUH
 #define GALLEY_KERNELS_CUDA_GPU_CUH

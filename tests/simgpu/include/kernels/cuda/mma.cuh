@@ -1,8 +1,9 @@
 /*
- * mma.cuh - the simulated device's twin of kernels/cuda/mma.cuh: the same tiles, products in plain loops.
+ * mma.cuh - the simulated device's twin of kernels/cuda/mma.cuh: the same tiles, products in plain
+ * loops.
  *
- * Lanes hold exactly the elements they hold on a GPU, so that kernels which rely on that are tested.
- * A product is a meeting of the warp; the last lane to come computes the tile for all.
+ * Lanes hold exactly the elements they hold on a GPU, so that kernels which rely on that are
+ * tested. A product is a meeting of the warp; the last lane to come computes the tile for all.
  */
 #ifndef GALLEY_KERNELS_CUDA_MMA_CUH
 #define GALLEY_KERNELS_CUDA_MMA_CUH
@@ -16,12 +17,13 @@ template <typename T> constexpr int MMA_DEPTH = 32 / (int)sizeof(T);
 
 template <typename T> constexpr int MMA_PER_REGISTER = sizeof(T) == 2 ? 2 : 1;
 
-/* a: rows g and g + 8; with 16-bit operands columns 2t, 2t + 1, 2t + 8, 2t + 9, in this order of rows:
- * g, g + 8, g, g + 8 for each pair; with floats columns 2t and 2t + 1 of each row. */
+/* a: rows g and g + 8; with 16-bit operands columns 2t, 2t + 1, 2t + 8, 2t + 9, in this order of
+ * rows: g, g + 8, g, g + 8 for each pair; with floats columns 2t and 2t + 1 of each row. */
 template <typename T> struct mma_a {
     T x[4 * MMA_PER_REGISTER<T>];
 };
-/* b: column g; with 16-bit operands rows 2t, 2t + 1, 2t + 8, 2t + 9; with floats rows 2t, 2t + 1. */
+/* b: column g; with 16-bit operands rows 2t, 2t + 1, 2t + 8, 2t + 9; with floats rows 2t, 2t +
+ * 1. */
 template <typename T> struct mma_b {
     T x[2 * MMA_PER_REGISTER<T>];
 };
