@@ -126,12 +126,13 @@ static void check_shared_memory(const struct patient *p, struct finding *f)
 static void check_temporary(const struct patient *p, struct finding *f)
 {
     (void)p;
-    const double there = free_bytes("/tmp");
+    const char *const given = getenv("TMPDIR"), *const folder = given && *given ? given : "/tmp";
+    const double there = free_bytes(folder);
     if (there < 50e6)
-        find(f, BAD, "/tmp has %.0f MB free, Open MPI needs some; delete something, or set TMPDIR",
-             1e-6 * there);
+        find(f, BAD, "%s has %.0f MB free, Open MPI needs some; delete something, or set TMPDIR to "
+             "another folder", folder, 1e-6 * there);
     else
-        find(f, GOOD, "/tmp has %.1f GB free", 1e-9 * there);
+        find(f, GOOD, "%s has %.1f GB free", folder, 1e-9 * there);
 }
 
 /* ---- the run folder ---- */

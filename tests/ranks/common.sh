@@ -36,7 +36,7 @@ train() {
     local ranks=$1 folder=$2
     shift 2
     mpirun --oversubscribe --bind-to none --timeout 120 -n "$ranks" "$GALLEY" train tiny.yaml \
-        "--run.folder=$folder" "$@" >"$folder.log" 2>&1 </dev/null    # mpirun reads what it is given
+        "--run.folder=$folder" "$@" >"$folder.log" 2>&1
 }
 
 # losses FOLDER: step, loss (or validation loss and perplexity), gradient norm, as they were logged

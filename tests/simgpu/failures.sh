@@ -35,10 +35,10 @@ middle_of() {
 
 bad=0
 tried=0
-try() {    # NAME NUMBER
+try() {    # NAME NUMBER; mpirun would read the list of calls
     tried=$((tried + 1))
     rm -rf failing
-    if SIMGPU_FAIL="$1:$2:$(error_of "$1")@$(rank_of "$1")" train 2 failing "${options[@]}"; then
+    if SIMGPU_FAIL="$1:$2:$(error_of "$1")@$(rank_of "$1")" train 2 failing "${options[@]}" </dev/null; then
         echo "$1: the failure of call $2 was passed over"
         bad=1
     elif [ "$(grep -cE '^galley: |^rank [0-9]+ .*: ' failing.log)" != 1 ]; then
