@@ -144,9 +144,9 @@ static void check_spikes(struct bench *b)
 
         double mean = 0, squared = 0;
         for (int k = i - WINDOW; k < i && i >= WINDOW; k++)
-            mean += losses[k] / 50 / WINDOW;
+            mean += losses[k] / 50 / (double)WINDOW;
         for (int k = i - WINDOW; k < i && i >= WINDOW; k++)
-            squared += (losses[k] / 50 - mean) * (losses[k] / 50 - mean) / WINDOW;
+            squared += (losses[k] / 50 - mean) * (losses[k] / 50 - mean) / (double)WINDOW;
         const double sigmas = i < WINDOW ? 0 : (losses[i] / 50 - mean) / sqrt(squared);
         assert_true(fabs(p.loss_sigmas - sigmas) < 1e-9 * (1 + fabs(sigmas)));
         assert_true(p.norm_sigmas == 0);    /* it never changes */

@@ -285,7 +285,8 @@ static void test_steps_that_are_not_finite_are_skipped(void **state)
             const bool bad = i == 5 || i == 7;    /* step 4 is short and has no second micro-batch */
             const int updates = i - (i > 5) - (i > 7);
             assert_true(r.reports[i].skip == (bad ? SKIP_NOT_FINITE : SKIP_NONE));
-            assert_true(fabs(r.reports[i].learning_rate - 0.01 * (STEPS - updates) / STEPS) < 1e-12);
+            assert_true(fabs(r.reports[i].learning_rate -
+                             0.01 * (double)(STEPS - updates) / (double)STEPS) < 1e-12);
         }
         assert_true(r.counts.in_a_row == 0 && r.counts.rollbacks == 0);
         for (size_t i = 0; i < r.bytes / sizeof(float); i++)
@@ -350,7 +351,8 @@ static void test_a_rollback_goes_on_from_the_checkpoint(void **state)
             const struct step_report *next = &r.reports[7];    /* the step after it, when told late too */
             const int64_t done = ahead ? 9 : 8;
             assert_true(next->step == done && next->skip == SKIP_NONE);
-            assert_true(fabs(next->learning_rate - 0.01 * (STEPS - KEPT) / STEPS) < 1e-12);
+            assert_true(fabs(next->learning_rate -
+                             0.01 * (double)(STEPS - KEPT) / (double)STEPS) < 1e-12);
             assert_int_equal(reads, STEPS * MICRO);
             rig_close(&r);
         }
