@@ -162,6 +162,9 @@ static struct error *show_batch(const struct corpus *corpus, const struct config
         .world_size = 1, .threads = 1, .prefetch = 2, .drop_last = c->data.drop_last,
     };
     const int64_t steps = stream_steps_per_epoch(&options);
+    if (steps == 0)
+        return error_new(ERROR_INPUT, "the data of the run no longer fill one global batch of %d "
+                         "samples", options.global_batch);
     struct stream *stream;
     struct batch batch;
     double waited_s;

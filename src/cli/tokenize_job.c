@@ -67,6 +67,8 @@ static struct error *plan(struct tokenize_job *j)
         j->state = XXH3_64bits_withSeed(f->path, strlen(f->path), j->state);
         j->state = XXH3_64bits_withSeed(&f->modified_ns, sizeof f->modified_ns, j->state);
     }
+    /* Pieces cut otherwise are other pieces, by the same numbers. */
+    j->state = XXH3_64bits_withSeed(&piece_bytes, sizeof piece_bytes, j->state);
     if (asprintf(&j->folder, "%s/unfinished", j->options->output) < 0)
         j->folder = NULL;
     j->tokenize.folder = j->folder;

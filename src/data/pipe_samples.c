@@ -348,10 +348,14 @@ struct error *pipe_samples_read(struct pipe_samples *samples, int32_t *ids, int 
     size_t bytes;
     if (p->windows)
         return read_window(p, ids, count);
+    const struct pipe_cursor here = pipe_samples_cursor(p);
     *count = -1;
     TRY(next_record(p, &text, &bytes));
-    if (!text)
+    if (!text) {    /* records that were too short came behind it, but no sample */
+        p->ended = true;
+        p->end = here;
         return NULL;
+    }
     TRY(text_encode(&p->shape, p->encoder, text, bytes, ids, count));
     leave_record(p);
     return NULL;

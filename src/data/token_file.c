@@ -100,19 +100,30 @@ static struct error *read_head(const char *path, char *head, size_t *bytes)
     return e;
 }
 
-/* The other file of a Megatron pair, for the caller to free; NULL if there is none. */
-static char *megatron_index(const char *path)
+/* The other file of a Megatron pair, for the caller to free; NULL if there is none. One that is damaged
+ * is an error: without it the tokens would be read with another width. */
+static struct error *megatron_index(const char *path, char **out)
 {
     char *index = NULL, head[HEAD_BYTES];
-    size_t bytes = 0;
-    const size_t stem = strlen(path) - 4;
-    if (!has_suffix(path, ".bin") || asprintf(&index, "%.*s.idx", (int)stem, path) < 0)
+    size_t bytes;
+    *out = NULL;
+    if (!has_suffix(path, ".bin"))
         return NULL;
-    struct error *e = access(index, R_OK) ? NULL : read_head(index, head, &bytes);
-    error_destroy(e);
-    if (bytes >= sizeof megatron_magic && !memcmp(head, megatron_magic, sizeof megatron_magic))
-        return index;
-    free(index);
+    if (asprintf(&index, "%.*s.idx", (int)strlen(path) - 4, path) < 0)
+        return error_new(ERROR_MEMORY, "no memory for the name of the index of %s", path);
+    if (access(index, F_OK)) {
+        free(index);
+        return NULL;
+    }
+    struct error *e = read_head(index, head, &bytes);
+    if (!e && (bytes < sizeof megatron_magic || memcmp(head, megatron_magic, sizeof megatron_magic)))
+        e = error_new(ERROR_INPUT, "%s does not begin as a Megatron index does, so that %s beside it "
+                      "cannot be read; restore it, or remove it if it is something else", index, path);
+    if (e) {
+        free(index);
+        return e;
+    }
+    *out = index;
     return NULL;
 }
 
@@ -121,7 +132,8 @@ struct error *token_file_is_one(const char *path, bool *tokens)
     char head[HEAD_BYTES];
     size_t bytes;
     TRY(read_head(path, head, &bytes));
-    char *const index = megatron_index(path);
+    char *index;
+    TRY(megatron_index(path, &index));
     const bool packed = bytes >= 4 && (!memcmp(head, "\x1f\x8b", 2) ||
                                        !memcmp(head, "\x28\xb5\x2f\xfd", 4) ||
                                        !memcmp(head, "\x89HDF", 4) || !memcmp(head, "PK\3\4", 4));
@@ -277,7 +289,8 @@ static struct error *open_content(struct token_file *f)
     f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (f->fd < 0 || fstat(f->fd, &f->opened))
         return error_errno(ERROR_IO, "cannot open %s", f->path);
-    char *const index = megatron_index(f->path);
+    char *index;
+    TRY(megatron_index(f->path, &index));
     struct error *e = index                              ? open_megatron(f, index)
                       : token_header_is_one(head, bytes) ? open_with_header(f, head, bytes)
                                                          : open_bare(f);

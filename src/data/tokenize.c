@@ -331,7 +331,9 @@ struct error *tokenize_piece(const struct tokenize_options *options, const struc
 {
     struct shared s = {
         .options = options, .piece = piece, .width = tokenize_width(options->tokenizer),
-        .validation_below = (uint64_t)(options->validation_share * 0x1p63) * 2,
+        .validation_below = options->validation_share >= 1
+                                ? UINT64_MAX
+                                : (uint64_t)(options->validation_share * 0x1p63) * 2,
     };
     TRY(find_document_tokens(&s));
     const int threads = options->threads > 0 ? options->threads : 1;

@@ -170,8 +170,12 @@ static struct error *parse(const char *path, char *text, size_t room, uint64_t a
     if (XXH3_64bits(text, (size_t)(end + 1 - text)) != end_hash)
         return damaged(path, "its manifest does not hash to what it says");
 
-    /* Behind the last line ("end", 16 digits) the room is empty. */
-    for (const char *c = end + 1 + 20 + 1; c < text + room; c++)
+    /* The last line stands as it was printed, and behind it the room is empty. */
+    char last[32];
+    const size_t last_bytes = (size_t)snprintf(last, sizeof last, "end %016" PRIx64 "\n", end_hash);
+    if ((size_t)(text + room - end - 1) < last_bytes || memcmp(end + 1, last, last_bytes))
+        return damaged(path, "the end of its manifest is not as it was written");
+    for (const char *c = end + 1 + last_bytes; c < text + room; c++)
         if (*c)
             return damaged(path, "there is something behind its manifest");
 

@@ -44,7 +44,8 @@ static struct error *compare(const struct checkpoint_file *file, const struct co
                    is->data.mask_documents));
     TRY(check_bool(file, "data.restart_positions", was->data.restart_positions,
                    is->data.restart_positions));
-    TRY(check_number(file, "data.pipe_window", was->data.pipe_window, is->data.pipe_window));
+    if (is_stream(file))
+        TRY(check_number(file, "data.pipe_window", was->data.pipe_window, is->data.pipe_window));
     TRY(check_bool(file, "data.drop_last", was->data.drop_last, is->data.drop_last));
     if (is_stream(file) && strcmp(was->data.kind, is->data.kind))
         return error_new(ERROR_USAGE, "%s was trained with data.kind %s, now it is %s; set it back, or "
