@@ -1,8 +1,7 @@
 /* step.cu - a step's scalars, in device memory: the sums of its losses, and how its update goes. */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/reduce.cuh"
-
-#include <cfloat>
+#include "kernels/update_judgement.h"
 
 namespace {
 
@@ -40,56 +39,6 @@ __global__ void sum_losses_kernel(struct loss_sums *sums, const float *losses,
     }
 }
 
-__device__ void adapt_loss_scale(struct update_state *s, enum update_skip skip, int64_t growth_steps)
-{
-    if (skip == SKIP_OVERFLOW) {
-        s->loss_scale *= 0.5;
-        s->finite_steps = 0;
-    } else if (skip != SKIP_NOT_FINITE && ++s->finite_steps == growth_steps) {
-        s->loss_scale *= 2;
-        s->finite_steps = 0;
-    }
-}
-
-__device__ double sigmas_above(const double *window, int64_t n, double value)
-{
-    double mean = 0, squares = 0;
-    for (int64_t i = 0; i < n; i++)
-        mean += window[i];
-    mean /= (double)n;
-    for (int64_t i = 0; i < n; i++)
-        squares += (window[i] - mean) * (window[i] - mean);
-    const double sigma = sqrt(squares / (double)n);
-    return sigma > 0 ? (value - mean) / sigma : 0;
-}
-
-__device__ void watch_spikes(struct spike_window *w, double loss, struct update_plan *plan)
-{
-    if (w->length == 0)
-        return;
-    if (w->steps >= w->length) {
-        plan->loss_sigmas = sigmas_above(w->loss, w->length, loss);
-        plan->norm_sigmas = sigmas_above(w->norm, w->length, plan->norm);
-    }
-    w->loss[w->steps % w->length] = loss;
-    w->norm[w->steps % w->length] = plan->norm;
-    w->steps++;
-}
-
-__device__ enum update_skip judge(const struct plan_update &a, double loss, struct update_plan *plan)
-{
-    struct update_state *s = a.state;
-    const double largest = (double)FLT_MAX;
-    if (!(isfinite(loss) && plan->norm * plan->norm < largest &&
-          (!a.sums_squares || *a.squares < largest))) {
-        const bool scaled = a.growth_steps > 0 && s->loss_scale >= LOSS_SCALE_LEAST;
-        return scaled && isfinite(loss) ? SKIP_OVERFLOW : SKIP_NOT_FINITE;
-    }
-    watch_spikes(&s->spikes, loss, plan);
-    const double k = a.spike_sigma;
-    return k > 0 && (plan->loss_sigmas > k || plan->norm_sigmas > k) ? SKIP_SPIKE : SKIP_NONE;
-}
-
 /* One thread. An update that `rates` does not hold is not done: its norm is not a number. */
 __global__ void plan_update_kernel(struct plan_update a)
 {
@@ -107,7 +56,7 @@ __global__ void plan_update_kernel(struct plan_update a)
     plan.gradient_scale = (float)(mean * clip);
     plan.alpha = known ? a.rates->of[k].alpha : 0.0f;
     plan.decay = known ? a.rates->of[k].decay : 0.0f;
-    const enum update_skip skip = judge(a, each * a.sums->losses.loss, &plan);
+    const enum update_skip skip = judge(&a, each * a.sums->losses.loss, &plan);
     plan.skip = (int32_t)skip;
     *a.plan = plan;
     s->updates += skip == SKIP_NONE;
