@@ -158,6 +158,23 @@ void comm_close(struct comm *comm)
     free(comm);
 }
 
+/*
+ * The daemons of Open MPI 5 write standard input on in pieces of 8 KB, and where the pipe to the
+ * program takes only half of one, they write that half again: once for each time, so that a reader
+ * slower than the writer gets a multiple of the text (openpmix/prrte, issues 2220 and 2579). Where
+ * which release is mended depends on the place of the rank; a fifo is always right.
+ */
+struct error *comm_check_standard_input(void)
+{
+    if (!getenv("PRTE_LAUNCHED"))
+        return NULL;
+    const char *version = getenv("OMPI_VERSION");
+    return error_new(ERROR_USAGE, "standard input does not come through this mpirun unharmed: that of "
+                     "Open MPI 5 (here %s) repeats parts of it to a program that reads more slowly "
+                     "than it is written; make a fifo (mkfifo FIFO), let the writer write to it, and "
+                     "give its path, FIFO, as data.train", version ? version : "an unknown release");
+}
+
 void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadlines)
 {
     watch_set_deadlines(comm->watch, deadlines);

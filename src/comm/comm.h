@@ -20,6 +20,10 @@ MUST_USE struct error *comm_open(struct comm **out);
 /* Collective. Ends MPI. NULL is fine. */
 void comm_close(struct comm *comm);
 
+/* Local. An error where what this process reads from standard input may not be what was written to
+ * mpirun's; the error says how else to give it. */
+MUST_USE struct error *comm_check_standard_input(void);
+
 int comm_rank(const struct comm *comm);
 int comm_world_size(const struct comm *comm);
 int comm_local_rank(const struct comm *comm);    /* among the ranks of this node */

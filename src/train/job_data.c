@@ -16,6 +16,8 @@ static struct error *find_pipe(struct job *j)
     if (j->piped && !*j->config->tokenizer.vocabulary && !j->file && !j->source)
         return error_new(ERROR_USAGE, "data.train is a pipe, from which no vocabulary can be "
                          "learned before the run; give one as tokenizer.vocabulary (galley vocab makes it)");
+    if (j->piped && j->config->data.train.items[0][0] == '-')
+        TRY(comm_check_standard_input());
     return NULL;
 }
 

@@ -2,7 +2,7 @@
 # lines and windows of tokens; killed and started again it is the uninterrupted run, bit for bit.
 # usage: pipe.sh [KILLS]      default 2
 set -eu
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/piped.sh"
 kills=${1:-2}
 rm -rf run-* text ./*.fifo
 make_text
@@ -10,13 +10,6 @@ for i in 1 2 3 4 5 6; do cat train.txt; done >text
 zstd -q -f -o text.zst text
 gzip -c text >text.gz
 options=(--train.steps=40 --validation.every_steps=20 --sampling.every_epochs=0 --data.pipe_window=100)
-
-# piped COMMAND RANKS FOLDER [OPTIONS...]: trains on what the command writes
-piped() {
-    local writer=$1
-    shift
-    eval "$writer" | train "$@" --data.train=-
-}
 
 # 1, 2, 3 ranks; packed or not; a pipe or a fifo.
 piped 'cat text' 1 run-one "${options[@]}"
@@ -44,7 +37,9 @@ piped 'cat text.zst' 2 run-packed "${tokens[@]}"
 train 2 run-packed-file "${tokens[@]}" --data.train='run-shards-text/train-*.h5'
 same run-packed run-packed-file 0
 sed -e 's/"/\\"/g' -e 's/.*/{"document": "&"}/' text >text.jsonl
-cat text.jsonl | train 2 run-json "${tokens[@]}" --data.train=-.jsonl --data.field=document
+ending=.jsonl
+piped 'cat text.jsonl' 2 run-json "${tokens[@]}" --data.field=document
+ending=
 same run-packed run-json 0
 
 # What is too short to be a sample, at the end of the stream, is no part of the place where a run goes on:

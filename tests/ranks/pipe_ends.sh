@@ -1,18 +1,11 @@
 # pipe_ends.sh - a pipe's end is the run's, a slow writer is waited for, and what is wrong with a stream is
 # an error that says so.
 set -eu
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/piped.sh"
 rm -rf run-* text*
 make_text
 for i in 1 2 3 4 5 6; do cat train.txt; done >text
 gzip -c text >text.gz
-
-# piped COMMAND RANKS FOLDER [OPTIONS...]: trains on what the command writes
-piped() {
-    local writer=$1
-    shift
-    eval "$writer" | train "$@" --data.train=-
-}
 
 # trained FOLDER: waits until the run has told of its second step
 trained() {
@@ -48,15 +41,16 @@ waited=$(sed -nE 's/.*"data_wait_ms": ([^,]+),.*/\1/p' run-slow/metrics.jsonl | 
 # checkpoint. A wish to stop while nothing comes saves what there is.
 piped 'head -c $(($(stat -c %s text.gz) / 2)) text.gz' 2 run-dies --train.steps=400 \
     --checkpoint.every_steps=5 --data.pipe_window=12 && { echo "a cut stream was taken"; exit 1; }
-refused 'standard input is truncated' run-dies
+refused 'is truncated' run-dies
 piped 'cat text.gz' 2 run-dies --train.steps=60 --checkpoint.every_steps=5 --data.pipe_window=12
 refused 'resuming  after step' run-dies
-(
+then_stops() {
     head -c 60000 text
     trained run-stop
-    kill -USR1 "$(pgrep -o -f 'mpirun.*run.folder=run-stop')"    # which tells all ranks
+    kill -USR1 "$(pgrep -o -f '(mpirun|prterun) .*run.folder=run-stop')"    # which tells all ranks
     sleep 1
-) | train 2 run-stop --train.steps=400 --data.shuffle=false --data.train=- &&
+}
+piped then_stops 2 run-stop --train.steps=400 --data.shuffle=false &&
     { echo "a run that was asked to stop ended well"; exit 1; }
 refused 'asked to stop by SIGUSR1; the state is saved' run-stop
 [ -s "run-stop/checkpoints/step-$(printf %08d "$(losses run-stop | tail -1 | cut -d ' ' -f 1)").h5" ]
@@ -89,4 +83,8 @@ bad_again() {
 bad_again 'again from its beginning' 'cat valid.txt'
 bad_again 'is not what the run was trained on' 'cat valid.txt text'
 piped 'cat text' 2 run-plan --train.steps=5 --dry-run
-refused 'standard input to train on as it comes' run-plan
+refused 'to train on as it comes' run-plan
+if ! carries_input; then
+    cat text | train 2 run-carried --train.steps=5 --data.train=- && { echo "took what mpirun repeats"; exit 1; }
+    refused 'make a fifo' run-carried
+fi

@@ -1,0 +1,28 @@
+# piped.sh - a tiny run that trains on what another program writes; sourced by the scripts here.
+. "$(dirname "$0")/common.sh"
+
+# Whether this mpirun hands standard input on unharmed: that of Open MPI 5 repeats parts of it.
+carries_input() {
+    ! mpirun --version | grep -q 'Open MPI) 5'
+}
+
+# piped WRITER RANKS FOLDER [OPTIONS...]: trains on what the command WRITER writes, through standard input
+# or, where that is no way, a fifo. `ending` of the name tells what it is, if it is set.
+ending=
+piped() {
+    local writer=$1 status=0
+    shift
+    if carries_input; then
+        eval "$writer" | train "$@" "--data.train=-$ending"
+        return
+    fi
+    local fifo=input.fifo$ending
+    rm -f "$fifo"
+    mkfifo "$fifo"
+    (eval "$writer" >"$fifo" 2>/dev/null) &
+    writer=$!
+    train "$@" "--data.train=$fifo" || status=$?
+    kill "$writer" 2>/dev/null || true    # it waits where nobody opened the other end
+    wait "$writer" || true
+    return "$status"
+}
