@@ -3,13 +3,12 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "data/stories.h"
+#include "formats/output.h"
 #include "text/tokenizer_files.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct request {
     const char *output, *vocabulary;
@@ -115,29 +114,18 @@ static void print_entropy(const struct request *r, const struct totals *t)
                t->stories - t->counted_stories);
 }
 
-/* To a temporary name first: a file that is there is whole. */
 static struct error *write_output(const struct request *r, struct encoder *encoder, int32_t *ids,
                                   struct totals *totals)
 {
     if (!r->output || !strcmp(r->output, "-"))
         return write_stories(r, r->output ? stdout : NULL, encoder, ids, totals);
-    char *partial;
-    if (asprintf(&partial, "%s.partial", r->output) < 0)
-        return error_new(ERROR_MEMORY, "no memory for a path");
-    struct error *e = NULL;
-    FILE *out = fopen(partial, "we");
-    if (!out)
+    struct output output;
+    TRY(output_begin(&output, r->output, false, true));
+    FILE *out = fopen(output.partial, "we");
+    struct error *e = out ? write_stories(r, out, encoder, ids, totals) : NULL;
+    if ((!out || fclose(out)) && !e)
         e = error_errno(ERROR_IO, "cannot write %s", r->output);
-    else
-        e = write_stories(r, out, encoder, ids, totals);
-    if (out && fclose(out) && !e)
-        e = error_errno(ERROR_IO, "cannot write %s", r->output);
-    if (!e && rename(partial, r->output))
-        e = error_errno(ERROR_IO, "cannot write %s", r->output);
-    if (e && out)
-        unlink(partial);
-    free(partial);
-    return e;
+    return output_end(&output, e);
 }
 
 static struct error *run_corpus(struct cli *cli, int argc, char **argv)

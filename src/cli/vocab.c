@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "data/vocabulary.h"
+#include "formats/output.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -79,26 +80,6 @@ static struct error *parse(struct request *r, int argc, char **argv)
     return NULL;
 }
 
-/* Whole or not at all. */
-static struct error *write_output(const char *path, const char *text, size_t bytes)
-{
-    char *partial;
-    if (asprintf(&partial, "%s.partial", path) < 0)
-        return error_new(ERROR_MEMORY, "no memory for a path");
-    struct error *e = NULL;
-    FILE *file = fopen(partial, "we");
-    bool good = file && fwrite(text, 1, bytes, file) == bytes && !fflush(file) &&
-                !fsync(fileno(file));
-    if (file)
-        good &= !fclose(file);
-    if (!good || rename(partial, path)) {
-        e = error_errno(ERROR_IO, "cannot write %s", path);
-        unlink(partial);
-    }
-    free(partial);
-    return e;
-}
-
 /* vocab.json and merges.txt; the folder is made if it is not there. */
 static struct error *write_folder(const char *folder, const struct vocabulary *v)
 {
@@ -110,9 +91,9 @@ static struct error *write_folder(const char *folder, const struct vocabulary *v
         asprintf(&merges, "%s/merges.txt", folder) < 0)
         e = error_new(ERROR_MEMORY, "no memory for a path");
     if (!e)
-        e = write_output(merges, v->merges, v->merges_bytes);
+        e = output_write(merges, v->merges, v->merges_bytes);
     if (!e)
-        e = write_output(vocabulary, v->text, v->bytes);
+        e = output_write(vocabulary, v->text, v->bytes);
     free(vocabulary);
     free(merges);
     return e;
@@ -136,7 +117,7 @@ static struct error *run_vocab(struct cli *cli, int argc, char **argv)
         e = vocabulary_learn(&r.options, &learned);
     if (!e)
         e = learned.merges ? write_folder(r.output, &learned)
-                           : write_output(r.output, learned.text, learned.bytes);
+                           : output_write(r.output, learned.text, learned.bytes);
     if (!e)
         log_info("%s  %d entries from %lld words, %lld different, in %.1f s", r.output,
                  learned.entries, (long long)learned.words, (long long)learned.distinct_words,

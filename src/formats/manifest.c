@@ -12,7 +12,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { CHUNK = 1 << 20, LINE_BYTES = 256, MOST_ROOM = 1 << 26 };
+enum { CHUNK = 1 << 20, LINE_BYTES = 256, OTHER_LINES = 5 };
+
+static const size_t most_room = (size_t)(MANIFEST_MOST_EXTENTS + OTHER_LINES) * LINE_BYTES;
 
 /* The first line, "galley checkpoint 1"; its length. */
 static size_t first_line(char line[64], const char *kind)
@@ -22,7 +24,7 @@ static size_t first_line(char line[64], const char *kind)
 
 size_t manifest_room(int extents)
 {
-    const size_t need = ((size_t)extents + 5) * LINE_BYTES;
+    const size_t need = ((size_t)extents + OTHER_LINES) * LINE_BYTES;
     size_t room = 512;
     while (room < need)
         room *= 2;
@@ -219,7 +221,7 @@ static struct error *read_text(int fd, const char *path, const char *kind, char 
         return error_new(ERROR_INPUT, "%s is not a Galley %s, or its beginning is damaged", path,
                          kind);
     if (sscanf(head + first_bytes, "room %zu", &bytes) != 1 || bytes < 512 ||
-        bytes > MOST_ROOM)
+        bytes > most_room)
         return damaged(path, "its manifest does not say how long it is");
     char *buffer = calloc(bytes + 1, 1);
     if (!buffer)

@@ -60,6 +60,8 @@ static struct error *check_target(const char *path, bool folder, bool overwrite)
     if (!overwrite)
         return error_new(ERROR_USAGE, "%s is there already; choose another name, or --overwrite",
                          path);
+    if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+        return error_new(ERROR_USAGE, "%s is neither a file nor a folder; choose another name", path);
     if (S_ISDIR(status.st_mode) != folder)
         return error_new(ERROR_USAGE, "%s is a %s, and a %s would be written; choose another name",
                          path, folder ? "file" : "folder", folder ? "folder" : "file");
@@ -107,19 +109,35 @@ struct error *output_begin(struct output *output, const char *path, bool folder,
     return e;
 }
 
-/* The entries of a folder reach the disk with the folder itself. */
-static int sync_folder(const char *path, const struct stat *status, int type, struct FTW *walk)
+static int sync_path(const char *path)
 {
-    (void)status;
-    (void)walk;
-    if (type != FTW_D && type != FTW_DP)
-        return 0;
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
     const int result = fsync(fd);
     close(fd);
     return result;
+}
+
+/* A file's bytes, or the entries of a folder, which reach the disk with the folder itself. */
+static int sync_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)walk;
+    return type == FTW_F || type == FTW_D ? sync_path(path) : 0;
+}
+
+/* The new name. */
+static struct error *sync_parent(const struct output *o)
+{
+    const char *const slash = strrchr(o->path, '/');
+    char *const parent = slash ? strndup(o->path, (size_t)(slash - o->path) + 1) : strdup(".");
+    if (!parent)
+        return error_new(ERROR_MEMORY, "no memory for a path");
+    struct error *e =
+        sync_path(parent) ? error_errno(ERROR_IO, "cannot flush %s to disk", parent) : NULL;
+    free(parent);
+    return e;
 }
 
 /* A folder cannot be renamed onto one that holds something: that one steps aside first. */
@@ -143,12 +161,33 @@ static struct error *move_into_place(const struct output *o)
 
 struct error *output_end(struct output *output, struct error *e)
 {
-    if (!e && nftw(output->partial, sync_folder, 16, FTW_PHYS))
+    if (!e && nftw(output->partial, sync_entry, 16, FTW_PHYS))
         e = error_errno(ERROR_IO, "cannot flush %s to disk", output->partial);
     if (!e)
         e = move_into_place(output);
-    if (e)
-        error_destroy(remove_all(output->partial));    /* the first error is the one to tell */
-    release(output);
+    if (!e)
+        e = sync_parent(output);
+    output_discard(output);    /* where it has its name, nothing is left to remove */
     return e;
+}
+
+void output_discard(struct output *output)
+{
+    if (output->partial)
+        error_destroy(remove_all(output->partial));    /* there is nobody to tell */
+    release(output);
+}
+
+struct error *output_write(const char *path, const void *data, size_t bytes)
+{
+    struct output output;
+    TRY(output_begin(&output, path, false, true));
+    struct error *e = NULL;
+    FILE *const file = fopen(output.partial, "we");
+    bool good = file && fwrite(data, 1, bytes, file) == bytes;
+    if (file)
+        good &= !fclose(file);
+    if (!good)
+        e = error_errno(ERROR_IO, "cannot write %s", path);
+    return output_end(&output, e);
 }

@@ -11,7 +11,7 @@
  * damaged is taken for good, and HDF5 sees no damaged structure. Chunks are read at their place in
  * the file, by any number of threads, without HDF5.
  *
- * Writing: PATH.partial, closed, checked, flushed, renamed: PATH is always whole. Opening and
+ * A shard that is written appears whole, checked and on disk, or not at all (output.h). Opening and
  * writing go through HDF5, which is for one thread at a time.
  */
 #ifndef GALLEY_FORMATS_SHARD_FILE_H
@@ -23,6 +23,8 @@
 #include <stdint.h>
 
 enum { SHARD_CHUNK_BYTES = 1 << 18, SHARD_NAME_BYTES = 32 };
+/* Of one shard: its manifest then has room for all chunks, also where every token is a document. */
+#define SHARD_MOST_TOKENS (INT64_C(1) << 32)
 
 struct shard_facts {
     int width;                      /* bytes of a token: 2 or 4 */

@@ -1,14 +1,14 @@
 /*
  * shard_write.c - writes a token shard, whole or not at all.
  *
- * 1. PATH.partial is written chunk by chunk and closed; 2. the manifest goes into its first bytes
- * and is checked against what the file holds; 3. fsync; 4. rename; 5. fsync of the folder.
+ * The file is written under another name (output.h) chunk by chunk and closed; then the manifest goes
+ * into its first bytes, and is checked against what the file holds.
  */
 #include "formats/h5_chunks.h"
 #include "formats/manifest.h"
+#include "formats/output.h"
 #include "formats/shard_format.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -33,6 +33,9 @@ const struct shard_number shard_numbers[] = {
 };
 const int shard_number_count = sizeof shard_numbers / sizeof shard_numbers[0];
 
+_Static_assert(SHARD_MOST_TOKENS / (SHARD_CHUNK_BYTES / 4) + SHARD_MOST_TOKENS / SHARD_CHUNK_DOCUMENTS <=
+                   MANIFEST_MOST_EXTENTS, "a manifest has no room for the largest shard");
+
 /* One of the two arrays, while it is written. */
 struct array {
     const char *path;
@@ -46,7 +49,7 @@ struct array {
 };
 
 struct shard_writer {
-    char *path, *partial;
+    struct output output;
     struct shard_facts facts;
     struct h5_file *file;
     struct array tokens, documents;
@@ -73,7 +76,7 @@ static struct error *open_array(struct shard_writer *w, struct array *a)
         return NULL;
     a->buffer = malloc(SHARD_CHUNK_BYTES);
     if (!a->buffer)
-        return error_new(ERROR_MEMORY, "no memory to write %s", w->path);
+        return error_new(ERROR_MEMORY, "no memory to write %s", w->output.path);
     return h5_chunks_create(&a->chunks, w->file, a->path, a->type, a->count, a->chunk);
 }
 
@@ -137,9 +140,9 @@ static struct error *begin(struct shard_writer *w)
     const int extents = (int)(chunks_of(&w->tokens) + chunks_of(&w->documents));
     w->manifest.extents = calloc((size_t)extents, sizeof *w->manifest.extents);
     if (!w->manifest.extents)
-        return error_new(ERROR_MEMORY, "no memory for the %d chunks of %s", extents, w->path);
+        return error_new(ERROR_MEMORY, "no memory for the %d chunks of %s", extents, w->output.path);
     w->room = manifest_room(extents);
-    TRY(h5_create(&w->file, w->partial, w->room));
+    TRY(h5_create(&w->file, w->output.partial, w->room));
     TRY(open_array(w, &w->tokens));
     return open_array(w, &w->documents);
 }
@@ -147,17 +150,17 @@ static struct error *begin(struct shard_writer *w)
 struct error *shard_create(struct shard_writer **out, const char *path,
                            const struct shard_facts *facts)
 {
-    if (facts->tokens < 1 || (facts->width != 2 && facts->width != 4) || facts->documents < 0)
-        BUG("a shard of %lld tokens of %d bytes", (long long)facts->tokens, facts->width);
+    if (facts->tokens < 1 || facts->tokens > SHARD_MOST_TOKENS || facts->documents < 0 ||
+        facts->documents > facts->tokens || (facts->width != 2 && facts->width != 4))
+        BUG("a shard of %lld tokens of %d bytes, %lld documents", (long long)facts->tokens, facts->width,
+            (long long)facts->documents);
     struct shard_writer *w = calloc(1, sizeof *w);
     if (!w)
         return error_new(ERROR_MEMORY, "no memory to write %s", path);
     w->facts = *facts;
-    w->path = strdup(path);
-    if (asprintf(&w->partial, "%s.partial", path) < 0)
-        w->partial = NULL;
-    struct error *e = w->path && w->partial
-                    ? begin(w) : error_new(ERROR_MEMORY, "no memory to write %s", path);
+    struct error *e = output_begin(&w->output, path, false, true);
+    if (!e)
+        e = begin(w);
     if (e) {
         shard_discard(w);
         return e;
@@ -189,12 +192,12 @@ static struct error *write_attributes(const struct shard_writer *w)
 static struct error *place_extents(struct shard_writer *w)
 {
     char *const buffer = malloc(SHARD_CHUNK_BYTES);
-    const int fd = open(w->partial, O_RDONLY | O_CLOEXEC);
+    const int fd = open(w->output.partial, O_RDONLY | O_CLOEXEC);
     struct error *e = NULL;
     if (!buffer)
-        e = error_new(ERROR_MEMORY, "no memory to write %s", w->path);
+        e = error_new(ERROR_MEMORY, "no memory to write %s", w->output.path);
     else if (fd < 0)
-        e = error_errno(ERROR_IO, "cannot open %s", w->partial);
+        e = error_errno(ERROR_IO, "cannot open %s", w->output.partial);
     const struct extent *const first = &w->manifest.extents[0];
     const bool as_given =
         !e && pread(fd, buffer, SHARD_CHUNK_BYTES, (off_t)first->offset) == SHARD_CHUNK_BYTES &&
@@ -204,31 +207,6 @@ static struct error *place_extents(struct shard_writer *w)
     if (fd >= 0)
         close(fd);
     free(buffer);
-    return e;
-}
-
-static struct error *sync_path(const char *path, int flags)
-{
-    const int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0)
-        return error_errno(ERROR_IO, "cannot open %s", path);
-    struct error *e = fsync(fd) ? error_errno(ERROR_IO, "cannot flush %s to disk", path) : NULL;
-    close(fd);
-    return e;
-}
-
-static struct error *publish(const struct shard_writer *w)
-{
-    const char *const slash = strrchr(w->path, '/');
-    char *folder = slash ? strndup(w->path, (size_t)(slash - w->path) + 1) : strdup(".");
-    if (!folder)
-        return error_new(ERROR_MEMORY, "no memory to write %s", w->path);
-    struct error *e = sync_path(w->partial, O_RDONLY);
-    if (!e && rename(w->partial, w->path))
-        e = error_errno(ERROR_IO, "cannot rename %s to %s", w->partial, w->path);
-    if (!e)
-        e = sync_path(folder, O_RDONLY | O_DIRECTORY);
-    free(folder);
     return e;
 }
 
@@ -245,19 +223,15 @@ struct error *shard_finish(struct shard_writer *writer, int64_t largest_token)
 {
     struct shard_writer *const w = writer;
     if (w->tokens.written != w->tokens.count || w->documents.written != w->documents.count)
-        BUG("%s was given %lld of %lld tokens, %lld of %lld documents", w->path,
+        BUG("%s was given %lld of %lld tokens, %lld of %lld documents", w->output.path,
             (long long)w->tokens.written, (long long)w->tokens.count,
             (long long)w->documents.written, (long long)w->documents.count);
     w->facts.largest_token = largest_token;
     struct error *e;
-    if ((e = write_attributes(w)) || (e = close_file(w)) || (e = place_extents(w)) ||
-        (e = manifest_write(w->partial, "shard", &w->manifest, w->room)) ||
-        (e = shard_verify(w->partial)) || (e = publish(w)))
-        goto done;
-    free(w->partial);
-    w->partial = NULL;    /* nothing to remove */
-
-done:
+    if (!(e = write_attributes(w)) && !(e = close_file(w)) && !(e = place_extents(w)) &&
+        !(e = manifest_write(w->output.partial, "shard", &w->manifest, w->room)) &&
+        !(e = shard_verify(w->output.partial)))
+        e = output_end(&w->output, NULL);
     shard_discard(w);
     return e;
 }
@@ -267,10 +241,7 @@ void shard_discard(struct shard_writer *writer)
     if (!writer)
         return;
     error_destroy(writer->file ? close_file(writer) : NULL);
-    if (writer->partial)
-        unlink(writer->partial);
+    output_discard(&writer->output);
     manifest_release(&writer->manifest);
-    free(writer->partial);
-    free(writer->path);
     free(writer);
 }

@@ -1,6 +1,8 @@
 /* run_folder.c - making, locking and writing the folder of a run. */
 #include "train/run_folder.h"
 
+#include "formats/output.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -138,17 +140,9 @@ const char *run_folder_path(const struct run_folder *folder)
 
 struct error *run_folder_write_config(struct run_folder *folder, const char *yaml)
 {
-    char path[PATH_BYTES + 64], partial[PATH_BYTES + 64];
+    char path[PATH_BYTES + 64];
     join(path, folder, "config.yaml");
-    join(partial, folder, ".config.yaml.partial");
-    FILE *file = fopen(partial, "we");
-    if (!file)
-        return error_errno(ERROR_IO, "cannot write %s", partial);
-    bool good = fputs(yaml, file) >= 0 && !fflush(file) && !fsync(fileno(file));
-    good &= !fclose(file);
-    if (!good || rename(partial, path))
-        return error_errno(ERROR_IO, "cannot write %s", path);
-    return NULL;
+    return output_write(path, yaml, strlen(yaml));
 }
 
 /* The step of a row, or -1: rows begin {"step": N. */

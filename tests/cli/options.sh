@@ -39,6 +39,9 @@ refuse '--precision is "fp8"; it must be fp32 or bf16' generate run --precision 
 refuse '--to is "pytorch"' convert run out --to pytorch
 refuse 'takes one file or run folder' inspect
 refuse '--k means nothing to the sampler greedy' generate run --sampler greedy --k 3
+mkfifo fifo
+refuse 'fifo is neither a file nor a folder' corpus --sentences 5 --output fifo
+rm fifo
 
 launcher=(mpirun --oversubscribe --bind-to none -n 2)
 for verb in tokenize evaluate score; do
