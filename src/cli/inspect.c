@@ -46,6 +46,17 @@ static void print_history(const struct checkpoint_file *file)
                history[i].validation_accuracy);
 }
 
+/* Of a pipe, how much of it was used. */
+static void print_data(const struct progress *p)
+{
+    if (p->train_fingerprint)
+        printf("trained on data of fingerprint %016llx\n", (unsigned long long)p->train_fingerprint);
+    else
+        printf("trained on a pipe: window %lld (from 0), which begins at byte %lld (unpacked), and %lld of "
+               "its samples\n", (long long)p->stream.window, (long long)p->stream.start.bytes,
+               (long long)p->stream.taken);
+}
+
 static struct error *print_checkpoint(const struct checkpoint_file *file)
 {
     const struct model_spec *s = checkpoint_spec(file);
@@ -66,9 +77,9 @@ static struct error *print_checkpoint(const struct checkpoint_file *file)
     printf("progress: step %lld, next is step %lld of epoch %lld (from 0); %lld samples, %lld "
            "tokens seen\n", (long long)p->step, (long long)p->step_in_epoch, (long long)p->epoch,
            (long long)p->samples, (long long)p->tokens);
-    printf("written by %d rank%s, seed %llu, training text %016llx\n", p->world_size,
-           p->world_size == 1 ? "" : "s", (unsigned long long)p->seed,
-           (unsigned long long)p->train_fingerprint);
+    printf("written by %d rank%s, seed %llu\n", p->world_size, p->world_size == 1 ? "" : "s",
+           (unsigned long long)p->seed);
+    print_data(p);
     if (p->best_step >= 0)
         printf("best validation perplexity: %.3f at step %lld\n", p->best_perplexity,
                (long long)p->best_step);

@@ -180,6 +180,17 @@ static struct error *show_batch(const struct corpus *corpus, const struct config
     return e;
 }
 
+/* Of a pipe nothing is left to be read again. */
+static struct error *check_files(const struct checkpoint_file *file, const struct config *c)
+{
+    if (checkpoint_progress(file)->train_fingerprint)
+        return NULL;
+    return error_new(ERROR_USAGE, "%s was trained on what came through a pipe (data.train \"%s\"), of "
+                     "which no batch can be shown again; --batch is for runs on files, and what the "
+                     "checkpoint knows of the pipe shows without it", checkpoint_path(file),
+                     c->data.train.count ? c->data.train.items[0] : "");
+}
+
 struct error *inspect_batch(const char *run_folder, const struct inspect_options *options)
 {
     char *path;
@@ -191,7 +202,7 @@ struct error *inspect_batch(const char *run_folder, const struct inspect_options
     struct error *e;
     if (!(e = checkpoint_open(&file, path)) &&
         !(e = config_parse(&config, checkpoint_config(file), path, NULL, 0)) &&
-        !(e = checkpoint_tokenizer(file, &tokenizer)) &&
+        !(e = check_files(file, config)) && !(e = checkpoint_tokenizer(file, &tokenizer)) &&
         !(e = run_data_open(&corpus, config, false, tokenizer, RUN_DATA_READ))) {
         if (corpus_fingerprint(corpus) != checkpoint_progress(file)->train_fingerprint)
             puts("the data is not what the run was trained on: it changed since");

@@ -26,7 +26,7 @@ static const struct cli_option flags[] = {
     CLI_FLAG("whole-files", struct request, job.tokenize.whole_files),
     CLI_INT("min-bytes", struct request, job.tokenize.min_bytes, 0, 1 << 30),
     CLI_DOUBLE("validation", struct request, job.tokenize.validation_share, 0, 1),
-    CLI_INT("shard-tokens", struct request, job.shard_tokens, 1, 1LL << 34),
+    CLI_INT("shard-tokens", struct request, job.shard_tokens, 1, SHARD_MOST_TOKENS),
     CLI_INT("piece-bytes", struct request, job.piece_bytes, 1, 1LL << 40),
     CLI_INT("threads", struct request, job.tokenize.threads, 1, 1024),
     {.name = NULL},
@@ -101,7 +101,7 @@ const struct verb verb_tokenize = {
         "  --whole-files         a text file is one document\n"
         "  --min-bytes N         shorter documents are left out; default 1\n"
         "  --validation SHARE    of the documents, chosen by their hash; default 0\n"
-        "  --shard-tokens N      in every shard but the last; default 100000000\n"
+        "  --shard-tokens N      in every shard but the last, at most 4294967296; default 100000000\n"
         "  --piece-bytes N       of input that a rank works on at a time, and a kill makes it do\n"
         "                        again; default 67108864\n"
         "  --threads N           of a rank; default: its share of the cores\n\n"

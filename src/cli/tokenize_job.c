@@ -26,6 +26,7 @@ struct tokenize_job {
     const struct tokenize_job_options *options;
     struct tokenize_options tokenize;
     struct inputs inputs;
+    int64_t piece_bytes;
     struct pieces pieces;
     char *folder;                 /* OUTPUT/unfinished */
     int lock;                     /* rank 0's, of that folder; -1: none */
@@ -55,20 +56,11 @@ static struct error *plan(struct tokenize_job *j)
     int64_t bytes = 0;
     for (int i = 0; i < j->inputs.count; i++)
         bytes += j->inputs.files[i].bytes;
-    int64_t piece_bytes = j->options->piece_bytes;
-    if (bytes / MOST_PIECES > piece_bytes)
-        piece_bytes = bytes / MOST_PIECES;
-    TRY(pieces_plan(&j->pieces, &j->inputs, piece_bytes, j->tokenize.whole_files));
+    j->piece_bytes = j->options->piece_bytes;
+    if (bytes / MOST_PIECES > j->piece_bytes)
+        j->piece_bytes = bytes / MOST_PIECES;
+    TRY(pieces_plan(&j->pieces, &j->inputs, j->piece_bytes, j->tokenize.whole_files));
     j->tokenize.inputs = &j->inputs;
-    j->key = tokenize_key(&j->tokenize, j->options->shard_tokens);
-    j->state = j->key;
-    for (int i = 0; i < j->inputs.count; i++) {
-        const struct input *const f = &j->inputs.files[i];
-        j->state = XXH3_64bits_withSeed(f->path, strlen(f->path), j->state);
-        j->state = XXH3_64bits_withSeed(&f->modified_ns, sizeof f->modified_ns, j->state);
-    }
-    /* Pieces cut otherwise are other pieces, by the same numbers. */
-    j->state = XXH3_64bits_withSeed(&piece_bytes, sizeof piece_bytes, j->state);
     if (asprintf(&j->folder, "%s/unfinished", j->options->output) < 0)
         j->folder = NULL;
     j->tokenize.folder = j->folder;
@@ -77,6 +69,25 @@ static struct error *plan(struct tokenize_job *j)
     if (!j->folder || !j->summaries || !j->there)
         return error_new(ERROR_MEMORY, "no memory for %d pieces of the input", j->pieces.count);
     return NULL;
+}
+
+/* The content is looked at by one rank; that all have the same input, paths, sizes and times tell. */
+static struct error *find_state(struct tokenize_job *j)
+{
+    TRY(comm_agree(j->comm, comm_rank(j->comm) == 0
+                                ? tokenize_key(&j->tokenize, j->options->shard_tokens, &j->key)
+                                : NULL));
+    TRY(comm_broadcast(j->comm, &j->key, sizeof j->key));
+    j->state = j->key;
+    for (int i = 0; i < j->inputs.count; i++) {
+        const struct input *const f = &j->inputs.files[i];
+        j->state = XXH3_64bits_withSeed(f->path, strlen(f->path), j->state);
+        j->state = XXH3_64bits_withSeed(&f->bytes, sizeof f->bytes, j->state);
+        j->state = XXH3_64bits_withSeed(&f->modified_ns, sizeof f->modified_ns, j->state);
+    }
+    /* Pieces cut otherwise are other pieces, by the same numbers. */
+    j->state = XXH3_64bits_withSeed(&j->piece_bytes, sizeof j->piece_bytes, j->state);
+    return comm_check_equal(j->comm, "the input", j->state);
 }
 
 /* ---- rank 0: the output folder ---- */
@@ -305,12 +316,13 @@ static struct error *work(struct tokenize_job *j)
 static struct error *run(struct tokenize_job *j)
 {
     TRY(comm_agree(j->comm, plan(j)));
-    TRY(comm_check_equal(j->comm, "the input", j->state));
+    TRY(find_state(j));
     TRY(comm_agree(j->comm, comm_rank(j->comm) == 0 ? open_output(j) : NULL));
     TRY(comm_broadcast(j->comm, &j->finished, sizeof j->finished));
     TRY(comm_broadcast(j->comm, &j->resumed, sizeof j->resumed));
     if (j->finished) {
-        log_info("%s holds these tokens already", j->options->output);
+        log_info("%s holds these tokens already, by tokenizer, options, and lengths and samples of the input",
+                 j->options->output);
         return NULL;
     }
     return work(j);

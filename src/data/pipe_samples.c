@@ -233,13 +233,18 @@ static struct error *open_stream(struct pipe_samples *p)
         reader_close(reader);
         return e;
     }
-    const bool tokens = token_header_is_one(head, bytes) ||
-                        (o->kind == CORPUS_TOKENS && !is_text(head, bytes));
-    if (!tokens || o->kind == CORPUS_LINES)
+    const bool headers = token_header_is_one(head, bytes);
+    const char *const nul = memchr(head, '\0', bytes);
+    if (!headers && o->kind == CORPUS_AUTO && nul) {
+        reader_close(reader);
+        return error_new(ERROR_INPUT, "%s holds a NUL byte at byte %td, so it is no text, expected UTF-8 "
+                         "text or tokens with a header; bare tokens (uint16) want data.kind=tokens",
+                         p->name, nul - head + 1);
+    }
+    if (o->kind == CORPUS_LINES || (!headers && (o->kind == CORPUS_AUTO || is_text(head, bytes))))
         return open_text(p, reader);
     p->windows = true;
-    return pipe_tokens_open(&p->tokens, reader, o->vocabulary_size,
-                            token_header_is_one(head, bytes));
+    return pipe_tokens_open(&p->tokens, reader, o->vocabulary_size, headers);
 }
 
 /* ---- going on ---- */

@@ -8,6 +8,9 @@
 
 enum { AT_ONCE = 1 << 14 };    /* tokens */
 
+/* How to mend what is not whole. */
+#define SEND_AGAIN "send all of it again from its beginning, and look at what ended the writer"
+
 struct pipe_tokens {
     struct reader *reader;
     int64_t vocabulary_size;
@@ -51,8 +54,9 @@ static struct error *read_header(struct pipe_tokens *t, bool *more)
     if (!got)
         return NULL;
     if (!token_header_is_one(t->raw, got))
-        return error_new(ERROR_INPUT, "%s has no header behind token %lld, where the file of "
-                         "tokens before ends", name, (long long)t->place);
+        return error_new(ERROR_INPUT, "%s has no header behind token %lld, where the file of tokens "
+                         "before ends; send whole files with headers, one after the other", name,
+                         (long long)t->place);
     TRY(token_header_parse(&header, t->raw, got, name));
     t->width = header.width;
     t->left = header.tokens;
@@ -73,7 +77,8 @@ static struct error *take(struct pipe_tokens *t, int32_t *ids, int count)
         }
         if ((int64_t)id >= t->vocabulary_size)
             return error_new(ERROR_INPUT, "%s holds token %u at place %lld; the vocabulary has "
-                             "only %lld entries, so it was made with another tokenizer, or is not of tokens",
+                             "only %lld entries, so it was made with another tokenizer, or is not of tokens; "
+                             "give that tokenizer as tokenizer.vocabulary, or send other data",
                              reader_name(t->reader), id, (long long)(t->place + i),
                              (long long)t->vocabulary_size);
         ids[i] = (int32_t)id;
@@ -89,12 +94,13 @@ static struct error *read_part(struct pipe_tokens *t, int32_t *ids, int count, i
     size_t bytes;
     TRY(reader_read(t->reader, t->raw, want, &bytes));
     if (bytes < want && t->headers)
-        return error_new(ERROR_INPUT, "%s is truncated: it ends at token %lld, expected %lld more",
-                         reader_name(t->reader), (long long)t->place + (long long)bytes / t->width,
+        return error_new(ERROR_INPUT, "%s is truncated: it ends at token %lld, expected %lld more; "
+                         SEND_AGAIN, reader_name(t->reader),
+                         (long long)t->place + (long long)bytes / t->width,
                          (long long)t->left - (long long)bytes / t->width);
     if (bytes % (size_t)t->width)
-        return error_new(ERROR_INPUT, "%s ends within a token, at byte %lld", reader_name(t->reader),
-                         (long long)t->place * t->width + (long long)bytes);
+        return error_new(ERROR_INPUT, "%s ends within a token, at byte %lld; " SEND_AGAIN,
+                         reader_name(t->reader), (long long)t->place * t->width + (long long)bytes);
     *got = (int)(bytes / (size_t)t->width);
     TRY(take(t, ids, *got));
     t->place += *got;

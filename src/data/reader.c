@@ -102,17 +102,24 @@ static struct error *refill(struct reader *r)
     return NULL;
 }
 
+/* How to mend what is not whole. */
+static const char *fetch_again(const struct reader *r)
+{
+    return r->wake_fd < 0 ? "copy or download it again"
+                          : "send all of it again from its beginning, and look at what ended the writer";
+}
+
 static struct error *truncated(const struct reader *r, const char *packing)
 {
-    return error_new(ERROR_INPUT, "%s is truncated: its %s data stops in the middle, at byte %lld",
-                     r->path, packing, (long long)r->consumed);
+    return error_new(ERROR_INPUT, "%s is truncated: its %s data stops in the middle, at byte %lld; %s",
+                     r->path, packing, (long long)r->consumed, fetch_again(r));
 }
 
 static struct error *damaged(const struct reader *r, const char *packing, const char *found)
 {
     const int64_t at = r->consumed - (int64_t)(r->packed_bytes - r->packed_used);
-    return error_new(ERROR_INPUT, "%s is damaged: its %s data is wrong near byte %lld: %s", r->path,
-                     packing, (long long)at, found);
+    return error_new(ERROR_INPUT, "%s is damaged: its %s data is wrong near byte %lld (%s); %s", r->path,
+                     packing, (long long)at, found, fetch_again(r));
 }
 
 static struct error *unpack_gzip(struct reader *r, char *buffer, size_t capacity, size_t *got)
@@ -182,17 +189,21 @@ static const struct signature {
     size_t length;
     const char *name;    /* NULL: gzip or zstd, which are read */
     enum packing packing;
+    const char *remedy;
 } signatures[] = {
-    {"\x1f\x8b", 2, NULL, PACKING_GZIP},
-    {"\x28\xb5\x2f\xfd", 4, NULL, PACKING_ZSTD},
-    {"\xfd" "7zXZ", 6, "xz data", PACKING_NONE},
-    {"BZh91AY&SY", 10, "bzip2 data", PACKING_NONE},
-    {"PK\3\4", 4, "a zip archive", PACKING_NONE},
-    {"\x89HDF\r\n\x1a\n", 8, "an HDF5 file", PACKING_NONE},
-    {"galley shard ", 13, "a token shard", PACKING_NONE},
-    {"galley checkpoint ", 18, "a checkpoint", PACKING_NONE},
-    {"\xff\xfe", 2, "UTF-16 text", PACKING_NONE},
-    {"\xfe\xff", 2, "UTF-16 text", PACKING_NONE},
+    {"\x1f\x8b", 2, NULL, PACKING_GZIP, NULL},
+    {"\x28\xb5\x2f\xfd", 4, NULL, PACKING_ZSTD, NULL},
+    {"\xfd" "7zXZ", 6, "xz data", PACKING_NONE, "xz -dc unpacks it"},
+    {"BZh91AY&SY", 10, "bzip2 data", PACKING_NONE, "bzip2 -dc unpacks it"},
+    {"PK\3\4", 4, "a zip archive", PACKING_NONE, "unzip -p unpacks it"},
+    {"\x89HDF\r\n\x1a\n", 8, "an HDF5 file", PACKING_NONE,
+     "galley inspect says whether it is one of ours"},
+    {"galley shard ", 13, "a token shard", PACKING_NONE,
+     "it can be trained on as a file, with data.kind tokens or auto and with no text beside it"},
+    {"galley checkpoint ", 18, "a checkpoint", PACKING_NONE, "run.start_from takes it"},
+    {"PAR1", 4, "a Parquet file", PACKING_NONE, "convert it to JSON lines"},
+    {"\xff\xfe", 2, "UTF-16 text", PACKING_NONE, "iconv -f UTF-16 -t UTF-8 converts it"},
+    {"\xfe\xff", 2, "UTF-16 text", PACKING_NONE, "iconv -f UTF-16 -t UTF-8 converts it"},
 };
 
 /* The first bytes; those of a pipe stay in `packed`. */
@@ -223,8 +234,8 @@ static struct error *recognise(struct reader *r)
         if (n < s->length || memcmp(head, s->bytes, s->length) != 0)
             continue;
         if (s->name)
-            return error_new(ERROR_INPUT, "%s is %s, expected UTF-8 text, plain, gzip or zstd",
-                             r->path, s->name);
+            return error_new(ERROR_INPUT, "%s is %s, expected UTF-8 text, plain, gzip or zstd; %s",
+                             r->path, s->name, s->remedy);
         r->facts.packing = s->packing;
         return NULL;
     }

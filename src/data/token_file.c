@@ -41,11 +41,13 @@ static struct error *check_unchanged(const struct token_file *f)
     if (fstat(f->fd, &now))
         return error_errno(ERROR_IO, "cannot read %s", f->path);
     if (now.st_size != f->opened.st_size)
-        return error_new(ERROR_INPUT, "%s changed while it was used, from %lld to %lld bytes", f->path,
+        return error_new(ERROR_INPUT, "%s changed while it was used, from %lld to %lld bytes; "
+                         "restore it, and start the same command again", f->path,
                          (long long)f->opened.st_size, (long long)now.st_size);
     if (now.st_mtim.tv_sec != f->opened.st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != f->opened.st_mtim.tv_nsec)
-        return error_new(ERROR_INPUT, "%s was written to while it was used", f->path);
+        return error_new(ERROR_INPUT, "%s was written to while it was used; restore it, and start "
+                         "the same command again", f->path);
     return NULL;
 }
 
@@ -75,7 +77,7 @@ static struct error *read_exactly(const struct token_file *f, void *out, size_t 
     if (got == bytes)
         return NULL;
     TRY(check_unchanged(f));
-    return error_new(ERROR_INPUT, "%s ends at byte %lld, expected %zu more", f->path,
+    return error_new(ERROR_INPUT, "%s ends at byte %lld, expected %zu more; copy it again", f->path,
                      (long long)offset + (long long)got, bytes - got);
 }
 
@@ -158,7 +160,7 @@ static struct error *open_with_header(struct token_file *f, const char *head, si
     const int64_t expected = f->start + f->tokens * f->width;
     if (f->opened.st_size != expected)
         return error_new(ERROR_INPUT, "%s says that it holds %lld tokens, which makes %lld bytes; it "
-                         "has %lld", f->path, (long long)f->tokens, (long long)expected,
+                         "has %lld: copy it again, whole", f->path, (long long)f->tokens, (long long)expected,
                          (long long)f->opened.st_size);
     return NULL;
 }
@@ -170,7 +172,7 @@ static struct error *open_bare(struct token_file *f)
     f->tokens = f->opened.st_size / 2;
     if (f->opened.st_size % 2)
         return error_new(ERROR_INPUT, "%s has an odd number of bytes (%lld), so it is not uint16, and "
-                         "it is no other format of tokens either", f->path,
+                         "it is no other format of tokens either; copy it again, or convert it", f->path,
                          (long long)f->opened.st_size);
     return NULL;
 }
@@ -194,27 +196,29 @@ static struct error *read_megatron_header(struct token_file *f, int fd, const ch
     struct stat status;
     TRY(read_up_to(fd, index, header, HEADER_BYTES, 0, &got));
     if (got < HEADER_BYTES || fstat(fd, &status))
-        return error_new(ERROR_INPUT, "%s is truncated: %zu bytes", index, got);
+        return error_new(ERROR_INPUT, "%s is truncated: %zu bytes, expected at least %d; copy it again",
+                         index, got, HEADER_BYTES);
     memcpy(&version, header + 9, sizeof version);
     memcpy(&out->sequences, header + 18, sizeof out->sequences);
     memcpy(&documents, header + 26, sizeof documents);
     out->type = (uint8_t)header[17];
     if (version != 1)
-        return error_new(ERROR_INPUT, "%s is of version %llu, expected 1", index,
+        return error_new(ERROR_INPUT, "%s is of version %llu, expected 1; write it anew with "
+                         "Megatron's preprocess_data.py", index,
                          (unsigned long long)version);
     static const struct { const char *name; int width; } types[] = {
         [1] = {"Megatron, uint8", 1}, [4] = {"Megatron, int32", 4}, [8] = {"Megatron, uint16", 2},
     };
     if (out->type >= sizeof types / sizeof types[0] || !types[out->type].width)
         return error_new(ERROR_INPUT, "%s holds tokens of type %d, expected 1 (uint8), 4 (int32) or 8 "
-                         "(uint16)", index, out->type);
+                         "(uint16); write the pair anew with one of these", index, out->type);
     f->format = types[out->type].name;
     f->width = types[out->type].width;
     const int64_t most = status.st_size / 12;
     if (out->sequences < 1 || out->sequences > most || documents < 0 || documents > most ||
         HEADER_BYTES + 12 * out->sequences + 8 * documents > status.st_size)
         return error_new(ERROR_INPUT, "%s says that it lists %lld sequences and %lld documents; its "
-                         "%lld bytes are too few", index, (long long)out->sequences,
+                         "%lld bytes are too few; copy it again", index, (long long)out->sequences,
                          (long long)documents, (long long)status.st_size);
     return NULL;
 }
@@ -247,7 +251,8 @@ static struct error *check_megatron_sequences(struct token_file *f, int fd, cons
         f->index_hash = XXH3_64bits_withSeed(lengths, n * 4, f->index_hash);
     }
     if (expected != f->opened.st_size)
-        return error_new(ERROR_INPUT, "%s lists %lld bytes of tokens, %s has %lld", index,
+        return error_new(ERROR_INPUT, "%s lists %lld bytes of tokens, %s has %lld; copy both again, they are "
+                         "one data set", index,
                          (long long)expected, f->path, (long long)f->opened.st_size);
     f->tokens = expected / f->width;
     return NULL;
@@ -296,7 +301,7 @@ static struct error *open_content(struct token_file *f)
                                                          : open_bare(f);
     free(index);
     if (!e && f->tokens < 1)
-        e = error_new(ERROR_INPUT, "%s holds no tokens", f->path);
+        e = error_new(ERROR_INPUT, "%s holds no tokens; leave it out", f->path);
     return e;
 }
 

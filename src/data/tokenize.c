@@ -63,20 +63,19 @@ int tokenize_width(const struct tokenizer *tokenizer)
     return shard_width(tokenizer_size(tokenizer));
 }
 
-uint64_t tokenize_key(const struct tokenize_options *options, int64_t shard_tokens)
+struct error *tokenize_key(const struct tokenize_options *options, int64_t shard_tokens, uint64_t *key)
 {
     const char *const field = options->field ? options->field : "text";
-    uint64_t share;
+    uint64_t share, inputs;
     memcpy(&share, &options->validation_share, sizeof share);
+    TRY(inputs_hash(options->inputs, &inputs));
     const uint64_t facts[] = {
         tokenizer_fingerprint(options->tokenizer), (uint64_t)options->min_bytes,
         options->whole_files, share, (uint64_t)shard_tokens,
-        XXH3_64bits(field, strlen(field)),
+        XXH3_64bits(field, strlen(field)), inputs,
     };
-    uint64_t key = XXH3_64bits(facts, sizeof facts);
-    for (int i = 0; i < options->inputs->count; i++)
-        key = XXH3_64bits_withSeed(&options->inputs->files[i].bytes, sizeof(int64_t), key);
-    return key;
+    *key = XXH3_64bits(facts, sizeof facts);
+    return NULL;
 }
 
 /* ---- one document ---- */
@@ -295,7 +294,11 @@ static struct error *check_unchanged(const struct inputs *inputs, const struct p
         if (stat(then->path, &now))
             return error_errno(ERROR_IO, "cannot read %s", then->path);
         if (now.st_size != then->bytes || file_modified_ns(&now) != then->modified_ns)
-            return error_new(ERROR_INPUT, "%s changed while it was tokenized", then->path);
+            return error_new(ERROR_INPUT, "%s changed while it was tokenized (%lld bytes, before %lld%s); "
+                             "when nobody writes to it any more, remove what is in --output and start "
+                             "the same command again", then->path, (long long)now.st_size,
+                             (long long)then->bytes,
+                             now.st_size == then->bytes ? ", but another time of change" : "");
     }
     return NULL;
 }

@@ -18,6 +18,9 @@
 
 #include <xxhash.h>
 
+/* How to mend a shard that is not what was written. */
+#define MEND_SHARD "restore it from a copy, or remove it and start galley tokenize again"
+
 struct chunk {
     uint64_t offset, xxh3;
     atomic_bool good;    /* it was read whole and is what was written */
@@ -55,7 +58,8 @@ static struct error *read_facts(struct shard *s, struct h5_file *file)
     int64_t format;
     TRY(h5_get_int(file, "/", "format", &format));
     if (format != SHARD_FORMAT)
-        return error_new(ERROR_INPUT, "%s is of format %lld, expected %d; a newer Galley wrote it",
+        return error_new(ERROR_INPUT, "%s is of format %lld, expected %d: another version of "
+                         "Galley wrote it; use that one, or tokenize the text anew",
                          s->path, (long long)format, SHARD_FORMAT);
     for (int i = 0; i < shard_number_count; i++) {
         int64_t *const value = (void *)((char *)&s->facts + shard_numbers[i].offset);
@@ -80,16 +84,16 @@ static struct error *take_chunks(struct shard *s, const struct manifest *m, cons
         const long long index = strtoll(x->name + length + 1, NULL, 10);
         if (index < 0 || index >= m->count || (*chunks)[index].offset ||
             x->bytes != SHARD_CHUNK_BYTES)
-            return error_new(ERROR_INPUT, "%s is no shard as we write them: chunk %s", s->path,
-                             x->name);
+            return error_new(ERROR_INPUT, "%s is no shard as we write them: chunk %s; " MEND_SHARD,
+                             s->path, x->name);
         (*chunks)[index].offset = x->offset;
         (*chunks)[index].xxh3 = x->xxh3;
         (*count)++;
     }
     for (int64_t i = 0; i < *count; i++)
         if (!(*chunks)[i].offset)
-            return error_new(ERROR_INPUT, "%s has no chunk %lld of %s", s->path, (long long)i,
-                             array);
+            return error_new(ERROR_INPUT, "%s has no chunk %lld of %s; " MEND_SHARD, s->path,
+                             (long long)i, array);
     return NULL;
 }
 
@@ -102,7 +106,8 @@ static struct error *check_counts(struct shard *s)
         (f->documents + SHARD_CHUNK_DOCUMENTS - 1) / SHARD_CHUNK_DOCUMENTS != s->document_chunks ||
         f->largest_token < 0 || f->largest_token >= f->vocabulary_size)
         return error_new(ERROR_INPUT, "%s contradicts itself: %lld tokens in %lld chunks, %lld "
-                         "documents in %lld, largest token %lld of a vocabulary of %lld", s->path,
+                         "documents in %lld, largest token %lld of a vocabulary of %lld; " MEND_SHARD,
+                         s->path,
                          (long long)f->tokens, (long long)s->token_chunks, (long long)f->documents,
                          (long long)s->document_chunks, (long long)f->largest_token,
                          (long long)f->vocabulary_size);
@@ -201,11 +206,13 @@ static struct error *check_unchanged(const struct shard *s)
     if (fstat(s->fd, &now))
         return error_errno(ERROR_IO, "cannot read %s", s->path);
     if (now.st_size != s->opened.st_size)
-        return error_new(ERROR_INPUT, "%s changed while it was used, from %lld to %lld bytes", s->path,
+        return error_new(ERROR_INPUT, "%s changed while it was used, from %lld to %lld bytes; "
+                         "restore it, and start the same command again", s->path,
                          (long long)s->opened.st_size, (long long)now.st_size);
     if (now.st_mtim.tv_sec != s->opened.st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != s->opened.st_mtim.tv_nsec)
-        return error_new(ERROR_INPUT, "%s was written to while it was used", s->path);
+        return error_new(ERROR_INPUT, "%s was written to while it was used; restore it, and start "
+                         "the same command again", s->path);
     return NULL;
 }
 
@@ -219,8 +226,8 @@ static struct error *read_bytes(const struct shard *s, void *out, size_t bytes, 
             return error_errno(ERROR_IO, "cannot read %s at byte %" PRIu64, s->path, offset + done);
         if (n == 0) {
             TRY(check_unchanged(s));
-            return error_new(ERROR_INPUT, "%s ends at byte %" PRIu64 ", expected %zu more", s->path,
-                             offset + done, bytes - done);
+            return error_new(ERROR_INPUT, "%s ends at byte %" PRIu64 ", expected %zu more; "
+                             MEND_SHARD, s->path, offset + done, bytes - done);
         }
         done += (size_t)n;
     }
@@ -238,7 +245,7 @@ static struct error *read_from_chunk(const struct shard *s, struct chunk *chunk,
     const uint64_t found = XXH3_64bits(scratch, SHARD_CHUNK_BYTES);
     if (found != chunk->xxh3)
         return error_new(ERROR_INPUT, "%s is damaged: chunk %lld of %s (%d bytes at %" PRIu64
-                         ") hashes to %016" PRIx64 ", expected %016" PRIx64, s->path,
+                         ") hashes to %016" PRIx64 ", expected %016" PRIx64 "; " MEND_SHARD, s->path,
                          (long long)index, array, SHARD_CHUNK_BYTES, chunk->offset, found,
                          chunk->xxh3);
     atomic_store_explicit(&chunk->good, true, memory_order_relaxed);

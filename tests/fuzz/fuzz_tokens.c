@@ -1,6 +1,6 @@
 /*
  * fuzz_tokens.c - damaged shards, token files, indices and JSON: no crash, no hang, no damaged
- * shard taken for good.
+ * shard taken for good; and what is taken is read as its bytes say, from a file or through a pipe.
  *
  *     fuzz_tokens [SEED [CASES]]      100,000 cases take about three minutes
  *
@@ -10,6 +10,7 @@
 #include "testing.h"
 
 #include "data/packed_tokens.h"
+#include "data/pipe_tokens.h"
 #include "data/source.h"
 #include "data/utf8.h"
 #include "data_files.h"
@@ -36,6 +37,7 @@ struct fuzz {
     uint64_t random;
     char *folder;
     struct bytes whole[KINDS];    /* as they are undamaged */
+    int never[2];                 /* a pipe into which nothing is written */
     int64_t accepted[KINDS], refused[KINDS];
 };
 
@@ -84,8 +86,68 @@ static struct bytes mutated(struct fuzz *f, struct bytes whole)
     return b;
 }
 
-/* Opens a file of tokens and reads all its samples. */
-static struct error *read_tokens(const char *path)
+/* ---- files of tokens ---- */
+
+/* What a file's bytes are as tokens: from `data` on, `width` bytes each. */
+struct decoded {
+    const char *data;
+    int width;
+    int64_t count;
+    bool header;    /* stands before it */
+};
+
+static int64_t token_in(const struct decoded *d, int64_t i)
+{
+    uint8_t b1;
+    uint16_t b2;
+    uint32_t b4;
+    const char *const at = d->data + i * d->width;
+    memcpy(&b1, at, 1);
+    if (d->width == 1)
+        return b1;
+    memcpy(&b2, at, 2);
+    if (d->width == 2)
+        return b2;
+    memcpy(&b4, at, 4);
+    return b4;
+}
+
+/* By the formats' definitions alone, of a file that is taken. */
+static struct decoded decode_file(struct bytes file)
+{
+    int32_t magic = 0;
+    memcpy(&magic, file.data, file.count < sizeof magic ? file.count : sizeof magic);
+    const bool header = magic == 20240520 || magic == 20240801;
+    const int width = magic == 20240801 ? 4 : 2;
+    const int64_t before = header ? 1024 : 0;
+    return (struct decoded){.data = file.data + before, .width = width, .header = header,
+                            .count = ((int64_t)file.count - before) / width};
+}
+
+static struct decoded decode_pair(struct bytes index, struct bytes tokens)
+{
+    const int type = index.count > 17 ? index.data[17] : 0;
+    const int width = type == 8 ? 2 : type == 4 ? 4 : 1;
+    return (struct decoded){.data = tokens.data, .width = width, .count = (int64_t)tokens.count / width};
+}
+
+static struct decoded decode(const struct fuzz *f, enum kind kind, struct bytes damaged)
+{
+    return kind == MEGATRON_INDEX    ? decode_pair(damaged, f->whole[MEGATRON_TOKENS])
+           : kind == MEGATRON_TOKENS ? decode_pair(f->whole[MEGATRON_INDEX], damaged)
+                                     : decode_file(damaged);
+}
+
+static void assert_token(const char *path, int64_t place, int64_t got, int64_t expected)
+{
+    if (got != expected)
+        fail_msg("%s: token %lld is %lld, expected %lld", path, (long long)place, (long long)got,
+                 (long long)expected);
+}
+
+/* Opens a file of tokens and reads all its samples. Those of a file that is taken must be what its bytes
+ * say; of a shard, what was written. */
+static struct error *read_tokens(const char *path, const struct decoded *expected)
 {
     struct inputs inputs;
     struct packed_tokens *p = NULL;
@@ -97,20 +159,44 @@ static struct error *read_tokens(const char *path)
         .inputs = &inputs, .name = "fuzzed", .vocabulary_size = VOCABULARY, .T = T});
     if (!e) {
         const struct samples s = packed_tokens_samples(p);
+        if (expected)
+            assert_int_equal(packed_tokens_count(p), expected->count);
         e = s.operations->open_reader(&reader, s.self, T);
         for (int64_t i = 0; i < s.count && !e; i++) {
             int32_t ids[2][T];
             uint8_t masks[3][T];
             const struct row row = {ids[0], ids[1], masks[0], masks[1], masks[2], NULL, NULL};
             e = s.operations->read(reader, i, &row);
-            for (int t = 0; t < T && !e; t++)
-                assert_true(ids[0][t] >= 0 && ids[0][t] < VOCABULARY);
+            for (int64_t t = 0; t < T && !e; t++) {
+                const int64_t at = i * T + t;
+                assert_token(path, at, ids[0][t], expected ? token_in(expected, at) : token_at(at));
+                assert_token(path, at + 1, ids[1][t],
+                             expected ? token_in(expected, at + 1) : token_at(at + 1));
+            }
         }
         s.operations->close_reader(reader);
     }
     packed_tokens_close(p);
     inputs_release(&inputs);
     return e;
+}
+
+/* What may come through a pipe is the same tokens there. */
+static void assert_piped(const struct fuzz *f, const char *path, const struct decoded *expected)
+{
+    struct reader *reader;
+    struct pipe_tokens *tokens;
+    int32_t *const ids = malloc((size_t)(expected->count + 1) * sizeof *ids);
+    int got;
+    assert_non_null(ids);
+    assert_ok(reader_open_pipe(&reader, path, f->never[0]));
+    assert_ok(pipe_tokens_open(&tokens, reader, VOCABULARY, expected->header));
+    assert_ok(pipe_tokens_read(tokens, ids, (int)expected->count + 1, &got));
+    assert_int_equal(got, expected->count);
+    for (int i = 0; i < got; i++)
+        assert_token(path, i, ids[i], token_in(expected, i));
+    pipe_tokens_close(tokens);
+    free(ids);
 }
 
 static struct error *read_documents(struct fuzz *f, const char *path)
@@ -136,11 +222,15 @@ static void run_case(struct fuzz *f, enum kind kind)
     struct bytes damaged = mutated(f, f->whole[kind]);
     char *const fuzzed = file_write(f->folder, files[kind].fuzzed, damaged.data, damaged.count);
     char *const opened = path_in(f->folder, files[kind].opened);
-    struct error *e = kind >= JSON_LIST ? read_documents(f, opened) : read_tokens(opened);
+    const struct decoded says = kind == SHARD ? (struct decoded){0} : decode(f, kind, damaged);
+    struct error *e = kind >= JSON_LIST ? read_documents(f, opened)
+                                        : read_tokens(opened, kind == SHARD ? NULL : &says);
     const bool same = damaged.count == f->whole[kind].count &&
                       !memcmp(damaged.data, f->whole[kind].data, damaged.count);
     if (!e && kind == SHARD)
         e = shard_verify(opened);    /* what reading tokens does not touch: the documents */
+    if (!e && (kind == LLMC || kind == BARE))
+        assert_piped(f, opened, &says);
     if (!e && kind == SHARD && !same)
         fail_msg("a damaged shard was taken for good: %s", opened);
     if (e && same)
@@ -183,6 +273,7 @@ static void test_damaged_files_are_refused_or_read_right(void **state)
 {
     (void)state;
     struct fuzz f = {.random = seed, .folder = folder_create()};
+    assert_int_equal(pipe(f.never), 0);
     printf("seed %llu, %lld cases in %s\n", (unsigned long long)seed, (long long)cases, f.folder);
     make_files(&f);
     for (int64_t i = 0; i < cases; i++) {
@@ -199,6 +290,8 @@ static void test_damaged_files_are_refused_or_read_right(void **state)
         assert_true(f.refused[kind] > 0);
         free(f.whole[kind].data);
     }
+    close(f.never[0]);
+    close(f.never[1]);
     folder_remove(f.folder);
 }
 

@@ -32,6 +32,11 @@ grep -q resuming run-ends.log
 piped 'cat train.txt train.txt' 1 run-ends "${ends[@]}"
 grep -q '"samples": 400,' run-ends/metrics.jsonl
 
+# Its batches are gone with it.
+if "$GALLEY" inspect run-ends --batch 0 >run-batch.log 2>&1; then echo "a batch of a pipe was shown"; exit 1; fi
+refused 'trained on what came through a pipe (data.train "-"), of which no batch can be shown again' run-batch
+"$GALLEY" inspect run-ends | grep -q '^trained on a pipe: window ' || { echo "inspect shows no pipe"; exit 1; }
+
 # A slow writer is waited for, and the wait is counted.
 piped '(head -c 60000 text; trained run-slow; sleep 2; tail -c +60001 text)' 2 run-slow --train.steps=20 --data.shuffle=false
 waited=$(sed -nE 's/.*"data_wait_ms": ([^,]+),.*/\1/p' run-slow/metrics.jsonl | awk '{ s += $1 } END { print int(s) }')
@@ -72,7 +77,8 @@ bad 'which is a pipe, and data.weights' 'cat text' --train.steps=5 --data.weight
 bad 'so it must be files' 'cat text' --train.steps=5 --data.validation=-
 bad 'no vocabulary can be learned' 'cat text' --train.steps=5 --tokenizer.vocabulary=
 bad 'standard input is empty' 'true' --train.steps=5
-bad 'a NUL byte' 'head -c 100000 /dev/zero' --train.steps=5
+bad 'a NUL byte' 'head -c 100000 /dev/zero' --train.steps=5 --data.kind=lines
+bad 'bare tokens (uint16) want data.kind=tokens' 'head -c 100000 /dev/zero' --train.steps=5
 bad 'holds token' 'head -c 100000 /dev/urandom' --train.steps=5 --data.kind=tokens \
     --data.validation=
 bad_again() {

@@ -57,6 +57,17 @@ grep -q 'holds these tokens already' one.log || fail "the second run did not see
 if tokenize 1 one --min-bytes 100 train.txt; then fail "other options wrote over the shards"; fi
 grep -q 'choose another --output' one.log || fail "$(cat one.log)"
 same_shards one two
+# Nor is it taken for that of another text of the same length and time.
+sed '1s/./X/' train.txt >same-length.txt
+touch -r train.txt same-length.txt
+[ "$(stat -c %s train.txt)" = "$(stat -c %s same-length.txt)" ] || fail "the lengths differ"
+if tokenize 2 one same-length.txt; then fail "shards of another text of the same length were kept"; fi
+grep -q 'one/train-00000.h5 holds other input' one.log || fail "$(cat one.log)"
+# More than a shard can hold is refused before anything is done.
+if tokenize 1 huge --shard-tokens 4294967297 train.txt; then fail "too large shards"; fi
+grep -q -- '--shard-tokens is "4294967297"; it must be a whole number from 1 to 4294967296' huge.log ||
+    fail "$(cat huge.log)"
+[ ! -e huge ] || fail "a folder was made for nothing"
 
 # Killed at random moments, on changing numbers of ranks.
 for i in $(seq 25); do cat train.txt; done >big.txt
