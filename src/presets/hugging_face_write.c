@@ -2,6 +2,7 @@
 #include "formats/safetensors.h"
 #include "presets/preset_inside.h"
 #include "presets/shards.h"
+#include "text/tokenizer_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,6 +54,10 @@ static struct error *write_tokenizer(const char *folder, const struct preset_con
     size_t bytes = 0;
     TRY(preset_write_text(folder, "vocab.json", d->vocabulary, d->vocabulary_bytes));
     TRY(preset_write_text(folder, "merges.txt", d->merges, d->merges_bytes));
+    TRY(tokenizer_json_write(c->tokenizer, &text, &bytes));
+    struct error *e = preset_write_text(folder, "tokenizer.json", text, bytes);
+    free(text);
+    TRY(e);
     FILE *out = open_memstream(&text, &bytes);
     if (!out)
         return error_new(ERROR_MEMORY, "no memory for tokenizer_config.json");

@@ -1,6 +1,8 @@
 /* keras_preset_write.c - the folder of a KerasHub preset, file by file as save_to_preset writes
  * it. */
+#include "base/log.h"
 #include "presets/preset_inside.h"
+#include "text/bpe_vocabulary.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -134,13 +136,52 @@ static struct error *make_folder(const char *folder, const char *name)
     return e;
 }
 
+/*
+ * KerasHub's tokenizer finds no added token in a text but the end token. The others become entries
+ * of its vocabulary, so that their ids have a text; `*text` is for the caller to free.
+ */
+static struct error *vocabulary_with_added(const struct tokenizer *t, char **text)
+{
+    char characters[256][3];
+    const struct tokenizer_definition *d = tokenizer_definition(t);
+    cJSON *vocabulary = cJSON_ParseWithLength(d->vocabulary, d->vocabulary_bytes);
+    bool good = vocabulary != NULL;
+    bpe_byte_characters(characters);
+    for (int id = cJSON_GetArraySize(vocabulary); good && id < tokenizer_size(t); id++) {
+        size_t bytes;
+        const char *entry = tokenizer_entry(t, id, &bytes);
+        char *written = malloc(2 * bytes + 1), *to = written;
+        for (size_t i = 0; written && i < bytes; i++)
+            to = stpcpy(to, characters[(unsigned char)entry[i]]);
+        good = written && cJSON_AddNumberToObject(vocabulary, written, id);
+        free(written);
+    }
+    *text = good ? cJSON_PrintUnformatted(vocabulary) : NULL;
+    cJSON_Delete(vocabulary);
+    return *text ? NULL : error_new(ERROR_MEMORY, "no memory for the vocabulary");
+}
+
+static struct error *write_vocabulary(const char *folder, const struct tokenizer *t)
+{
+    static const char name[] = "assets/tokenizer/vocabulary.json";
+    const struct tokenizer_definition *d = tokenizer_definition(t);
+    char *text;
+    if (!d->added)
+        return preset_write_text(folder, name, d->vocabulary, d->vocabulary_bytes);
+    TRY(vocabulary_with_added(t, &text));
+    struct error *e = preset_write_text(folder, name, text, strlen(text));
+    free(text);
+    log_warning("KerasHub's tokenizer knows no added tokens: those of this one get their ids and are "
+                "decoded, but in a text to encode they are letters and signs");
+    return e;
+}
+
 static struct error *write_tokenizer(const char *folder, const struct preset_content *content)
 {
     const struct tokenizer_definition *d = tokenizer_definition(content->tokenizer);
     TRY(make_folder(folder, "assets"));
     TRY(make_folder(folder, "assets/tokenizer"));
-    TRY(preset_write_text(folder, "assets/tokenizer/vocabulary.json", d->vocabulary,
-                          d->vocabulary_bytes));
+    TRY(write_vocabulary(folder, content->tokenizer));
     TRY(preset_write_text(folder, "assets/tokenizer/merges.txt", d->merges, d->merges_bytes));
     TRY(write_json(folder, "tokenizer.json", print_tokenizer, content));
     TRY(write_json(folder, "preprocessor.json", print_preprocessor, content));

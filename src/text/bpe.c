@@ -1,9 +1,10 @@
 /*
- * bpe.c - the byte-level BPE tokenizer of GPT-2: special token, pieces, a cache of pieces, merges.
+ * bpe.c - the byte-level BPE tokenizer of GPT-2: added tokens, pieces, a cache of pieces, merges.
  *
  * Text repeats its words: an encoder keeps the ids of pieces it met in a table of fixed size, two
  * pieces a cache line. What is not there, or too long for it, is merged anew (bpe_merge.h).
  */
+#include "text/added_tokens.h"
 #include "text/bpe_merge.h"
 #include "text/bpe_split.h"
 #include "text/string_table.h"
@@ -21,11 +22,13 @@ enum {
     CACHE_BYTES = 15,    /* longer pieces are not cached */
     CACHE_IDS = 3,       /* nor those of more ids */
     MOST_BYTES = 1 << 30,
+    SHOWN = 40,          /* bytes of a text that an error shows */
 };
 
 struct bpe {
     struct tokenizer base;
     struct bpe_vocabulary vocabulary;
+    struct added_tokens added;
     struct characters *characters;
 };
 
@@ -49,10 +52,9 @@ struct bpe_encoder {
 
 /* ---- the vocabulary ---- */
 
-/* Entries are found as they are written: first as bytes, then as a text that stands for itself. */
-static int bpe_find(const struct tokenizer *t, const char *entry, size_t bytes)
+/* Entries are found by their bytes, then as a text that stands for itself. */
+static int find_entry(const struct bpe_vocabulary *v, const char *entry, size_t bytes)
 {
-    const struct bpe_vocabulary *v = &((const struct bpe *)t)->vocabulary;
     char characters[256][3];
     char *written = malloc(2 * bytes + 1);
     if (!written)
@@ -71,10 +73,51 @@ static int bpe_find(const struct tokenizer *t, const char *entry, size_t bytes)
     return number < 0 ? -1 : v->written_ids[number];
 }
 
+static int bpe_find(const struct tokenizer *t, const char *entry, size_t bytes)
+{
+    const struct bpe *b = (const struct bpe *)t;
+    const struct added_token *added = added_tokens_find(&b->added, entry, bytes);
+    return added ? added->id : find_entry(&b->vocabulary, entry, bytes);
+}
+
+/*
+ * Added tokens that the vocabulary does not have get the ids behind its own. As Hugging Face's
+ * tokenizers, it has one where an entry is written like its content, not where one's bytes are.
+ */
+static struct error *add_entries(struct bpe *b)
+{
+    struct tokenizer *t = &b->base;
+    const struct bpe_vocabulary *v = &b->vocabulary;
+    const int own = t->size, most = own + b->added.count;
+    struct tokenizer_entry *entries = realloc(t->entries, (size_t)most * sizeof *entries);
+    if (!entries)
+        return error_new(ERROR_MEMORY, "no memory for a vocabulary of %d entries", most);
+    memset(entries + own, 0, (size_t)b->added.count * sizeof *entries);
+    t->entries = entries;
+    for (int i = 0; i < b->added.count; i++) {
+        const struct added_token *a = &b->added.tokens[i];
+        const int32_t number = string_table_find(v->written, a->content, a->bytes);
+        if (number >= 0 ? v->written_ids[number] != a->id : a->id < own || a->id >= most)
+            return error_new(ERROR_INPUT, "%s: the added token \"%.*s\" has the id %d; of this "
+                             "vocabulary of %d entries it must be %d%s", t->definition.name, SHOWN,
+                             a->content, a->id, own, number >= 0 ? v->written_ids[number] : own,
+                             number >= 0 ? "" : " or one of those that follow");
+        t->size += number < 0;
+        entries[a->id] = (struct tokenizer_entry){a->content, a->bytes};
+    }
+    for (int id = own; id < t->size; id++)
+        if (!entries[id].text)
+            return error_new(ERROR_INPUT, "%s: no added token has the id %d", t->definition.name, id);
+    return NULL;
+}
+
 static struct error *bpe_load(struct tokenizer *t)
 {
     struct bpe *b = (struct bpe *)t;
     TRY(bpe_vocabulary_read(&b->vocabulary, &t->definition, &t->entries, &t->size));
+    const int end_id = find_entry(&b->vocabulary, special, SPECIAL_BYTES);
+    TRY(added_tokens_read(&b->added, &t->definition, end_id));
+    TRY(add_entries(b));
     t->start = t->end = bpe_find(t, special, SPECIAL_BYTES);
     return characters_create(&b->characters);
 }
@@ -83,6 +126,7 @@ static void bpe_destroy(struct tokenizer *t)
 {
     struct bpe *b = (struct bpe *)t;
     bpe_vocabulary_release(&b->vocabulary);
+    added_tokens_release(&b->added);
     characters_destroy(b->characters);
 }
 
@@ -201,7 +245,7 @@ static inline bool take_cached(const struct cached_piece *way, const uint64_t ke
     return true;
 }
 
-/* Text without special tokens. */
+/* Text without added tokens. */
 static struct error *encode_text(struct bpe_encoder *c, const char *at, const char *end,
                                  struct ids *ids)
 {
@@ -224,25 +268,34 @@ static struct error *encode_text(struct bpe_encoder *c, const char *at, const ch
     return NULL;
 }
 
+/* Text in which the added tokens of `pass` and the passes after it are to be found. */
+static struct error *encode_pass(struct bpe_encoder *c, int pass, const char *text, const char *end,
+                                 struct ids *ids)
+{
+    if (pass == ADDED_PASSES)
+        return encode_text(c, text, end, ids);
+    const struct bpe *b = (const struct bpe *)c->base.tokenizer;
+    struct added_scan scan = added_scan_begin(text, end);
+    struct added_match match;
+    while (ids->count < ids->capacity &&
+           added_scan_next(&scan, &b->added, (enum added_pass)pass, b->characters,
+                           b->base.definition.bpe.special_as_text, &match)) {
+        if (match.before < match.start)
+            TRY(encode_pass(c, pass + 1, match.before, match.start, ids));
+        if (ids->count < ids->capacity)
+            ids->at[ids->count++] = match.id;
+    }
+    return encode_pass(c, pass + 1, scan.done, end, ids);
+}
+
 static struct error *bpe_encode(struct encoder *encoder, const char *text, size_t bytes,
                                 int32_t *ids, int capacity, int *count)
 {
-    struct bpe_encoder *c = (struct bpe_encoder *)encoder;
-    const struct tokenizer *t = encoder->tokenizer;
-    const bool has_special = t->end >= 0 && !t->definition.bpe.special_as_text;
     struct ids out = {.at = ids, .capacity = capacity};
-    const char *end = text + bytes;
     if (bytes > MOST_BYTES)
         return error_new(ERROR_INPUT, "a text of %zu bytes is too long to be encoded at once; the "
                          "most is %d", bytes, MOST_BYTES);
-    while (text < end && out.count < capacity) {
-        const char *token =
-            has_special ? memmem(text, (size_t)(end - text), special, SPECIAL_BYTES) : NULL;
-        TRY(encode_text(c, text, token ? token : end, &out));
-        if (token && out.count < capacity)
-            ids[out.count++] = t->end;
-        text = token ? token + SPECIAL_BYTES : end;
-    }
+    TRY(encode_pass((struct bpe_encoder *)encoder, 0, text, text + bytes, &out));
     *count = out.count;
     return NULL;
 }

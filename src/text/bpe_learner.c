@@ -7,48 +7,13 @@
  */
 #include "text/bpe_learner.h"
 
-#include "text/bpe_split.h"
 #include "text/bpe_vocabulary.h"
-#include "text/string_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { LEAST_COUNT = 2 };
-
-struct piece_counter {
-    struct characters *characters;
-    struct string_table *pieces;
-    int64_t *counts;
-    int32_t capacity;
-};
-
-struct error *piece_counter_create(struct piece_counter **out)
-{
-    struct piece_counter *c = calloc(1, sizeof *c);
-    if (!c)
-        return error_new(ERROR_MEMORY, "no memory to count pieces (%zu bytes)", sizeof *c);
-    struct error *e = characters_create(&c->characters);
-    if (!e)
-        e = string_table_create(&c->pieces);
-    if (e) {
-        piece_counter_destroy(c);
-        return e;
-    }
-    *out = c;
-    return NULL;
-}
-
-void piece_counter_destroy(struct piece_counter *counter)
-{
-    if (!counter)
-        return;
-    characters_destroy(counter->characters);
-    string_table_destroy(counter->pieces);
-    free(counter->counts);
-    free(counter);
-}
 
 /* Room for one element more in an array that grows by doubling. */
 static struct error *grow(void *array, int32_t count, int32_t *capacity, size_t size)
@@ -65,45 +30,6 @@ static struct error *grow(void *array, int32_t count, int32_t *capacity, size_t 
     *capacity = larger;
     return NULL;
 }
-
-static struct error *count_piece(struct piece_counter *c, const char *piece, size_t bytes,
-                                 int64_t count)
-{
-    int32_t number;
-    const int32_t before = string_table_count(c->pieces);
-    TRY(string_table_add(c->pieces, piece, bytes, &number));
-    if (number == before) {
-        void *counts = c->counts;
-        struct error *e = grow(&counts, number, &c->capacity, sizeof *c->counts);
-        c->counts = counts;
-        TRY(e);
-        c->counts[number] = 0;
-    }
-    c->counts[number] += count;
-    return NULL;
-}
-
-struct error *piece_counter_add(struct piece_counter *counter, const char *text, size_t bytes)
-{
-    const char *at = text, *end = text + bytes;
-    while (at < end) {
-        const size_t n = bpe_piece(counter->characters, at, end);
-        TRY(count_piece(counter, at, n, 1));
-        at += n;
-    }
-    return NULL;
-}
-
-size_t piece_counter_cut(const struct piece_counter *counter, const char *text, size_t bytes)
-{
-    /* A line feed behind a character that is no space begins a piece, whatever follows. */
-    for (size_t n = bytes; n > 1; n--)
-        if (text[n - 1] == '\n' && bpe_ends_solid(counter->characters, text, text + n - 1))
-            return n - 1;
-    return 0;
-}
-
-/* ---- the learner ---- */
 
 struct word {
     int32_t *ids;
@@ -130,7 +56,7 @@ struct candidate {
 };
 
 struct learner {
-    struct piece_counter *all;      /* the counters' pieces, added up */
+    struct tally all;               /* the counters' pieces, added up */
     struct word *words;
     int32_t n_words;
     int32_t *ids;                   /* of all words */
@@ -360,15 +286,16 @@ static struct error *learn_merges(struct learner *l, int size)
 static struct error *add_up(struct learner *l, struct piece_counter *const *counters, int n,
                             struct bpe_learning *report)
 {
-    TRY(piece_counter_create(&l->all));
-    for (int c = 0; c < n; c++)
-        for (int32_t i = 0; i < string_table_count(counters[c]->pieces); i++) {
+    for (int c = 0; c < n; c++) {
+        const struct tally *pieces = piece_counter_pieces(counters[c]);
+        for (int32_t i = 0; i < tally_count(pieces); i++) {
             size_t bytes;
-            const char *piece = string_table_get(counters[c]->pieces, i, &bytes);
-            TRY(count_piece(l->all, piece, bytes, counters[c]->counts[i]));
-            report->pieces += counters[c]->counts[i];
+            const char *piece = string_table_get(pieces->strings, i, &bytes);
+            TRY(tally_add(&l->all, piece, bytes, pieces->counts[i]));
+            report->pieces += pieces->counts[i];
         }
-    report->distinct_pieces = string_table_count(l->all->pieces);
+    }
+    report->distinct_pieces = tally_count(&l->all);
     return NULL;
 }
 
@@ -394,10 +321,10 @@ static struct error *add_alphabet(struct learner *l, int32_t ids[256])
 
 static struct error *split_words(struct learner *l, const int32_t ids[256])
 {
-    const int32_t n = l->n_words = string_table_count(l->all->pieces);
+    const int32_t n = l->n_words = tally_count(&l->all);
     size_t total = 0, bytes;
     for (int32_t i = 0; i < n; i++) {
-        string_table_get(l->all->pieces, i, &bytes);
+        string_table_get(l->all.strings, i, &bytes);
         total += bytes;
     }
     l->words = calloc((size_t)n + 1, sizeof *l->words);
@@ -406,8 +333,8 @@ static struct error *split_words(struct learner *l, const int32_t ids[256])
         return error_new(ERROR_MEMORY, "no memory for %d different pieces of %zu bytes", n, total);
     int32_t *at = l->ids;
     for (int32_t i = 0; i < n; i++) {
-        const char *piece = string_table_get(l->all->pieces, i, &bytes);
-        l->words[i] = (struct word){at, (int32_t)bytes, l->all->counts[i]};
+        const char *piece = string_table_get(l->all.strings, i, &bytes);
+        l->words[i] = (struct word){at, (int32_t)bytes, l->all.counts[i]};
         for (size_t b = 0; b < bytes; b++)
             *at++ = ids[(unsigned char)piece[b]];
         for (size_t b = 0; b + 1 < bytes; b++)
@@ -470,7 +397,7 @@ static void release(struct learner *l)
         free(l->pairs[i].found.words);
     for (int32_t i = 0; i < l->heap_count; i++)
         free(l->heap[i].places.words);
-    piece_counter_destroy(l->all);
+    tally_release(&l->all);
     string_table_destroy(l->entries);
     free(l->words);
     free(l->ids);

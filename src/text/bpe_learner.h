@@ -1,9 +1,8 @@
 /*
  * bpe_learner.h - a byte-level BPE vocabulary from text, exactly Hugging Face's BpeTrainer's.
  *
- * Pieces (bpe_split.h) are counted first: each thread fills a counter of its own from texts, which
- * no piece crosses. Then one call learns from all counters; the result does not depend on how text
- * was spread over them. Memory grows with the distinct pieces, not with the text.
+ * One call learns from all counters of pieces; the result does not depend on how text was spread
+ * over them.
  *
  * Source: tokenizers 0.23, models/bpe/trainer.rs: byte alphabet first, minimum frequency 2, of all
  * pairs the most frequent becomes an entry, of equally frequent ones that of the smaller ids.
@@ -11,18 +10,9 @@
 #ifndef GALLEY_TEXT_BPE_LEARNER_H
 #define GALLEY_TEXT_BPE_LEARNER_H
 
-#include "text/tokenizer.h"
+#include "text/piece_counter.h"
 
-struct piece_counter;
-
-MUST_USE struct error *piece_counter_create(struct piece_counter **out);
-void piece_counter_destroy(struct piece_counter *counter);
-/* Counts the pieces of a text. One thread a counter. */
-MUST_USE struct error *piece_counter_add(struct piece_counter *counter, const char *text,
-                                         size_t bytes);
-/* How many bytes of a text can be counted now, were the rest and what follows it counted as the
- * next text: no piece crosses the cut. May be 0. */
-size_t piece_counter_cut(const struct piece_counter *counter, const char *text, size_t bytes);
+#include <stdbool.h>
 
 struct bpe_learning {
     int64_t pieces;             /* counted */

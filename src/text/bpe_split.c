@@ -2,107 +2,21 @@
  * bpe_split.c - GPT-2's split pattern by hand.
  *
  * Most of English is " ?[A-Za-z]+": such a piece is measured eight bytes at a time in the bits of a
- * word. All else goes character by character through a table of classes in two stages: equal blocks
- * of 256 characters are stored once.
+ * word. All else goes character by character.
  */
 #include "text/bpe_split.h"
 
 #include <endian.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
-
-enum class { OTHER, LETTER, NUMBER, SPACE };
-enum { BLOCK = 256, BLOCKS = 0x110000 / BLOCK };
-
-struct characters {
-    uint16_t block_of[BLOCKS];
-    uint8_t (*blocks)[BLOCK];
-};
-
-/* Unicode's White_Space: category Z and a few control characters. */
-static enum class class_of(int32_t c)
-{
-    if ((c >= '\t' && c <= '\r') || c == 0x85)
-        return SPACE;
-    switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-        return LETTER;
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-        return NUMBER;
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-        return SPACE;
-    default:
-        return OTHER;
-    }
-}
-
-struct error *characters_create(struct characters **out)
-{
-    struct characters *c = calloc(1, sizeof *c);
-    if (c)
-        c->blocks = malloc(BLOCKS * sizeof *c->blocks);
-    if (!c || !c->blocks) {
-        free(c);
-        return error_new(ERROR_MEMORY, "no memory for the classes of characters");
-    }
-    int count = 0;
-    for (int b = 0; b < BLOCKS; b++) {
-        for (int i = 0; i < BLOCK; i++)
-            c->blocks[count][i] = (uint8_t)class_of(b * BLOCK + i);
-        int same = 0;
-        while (memcmp(c->blocks[same], c->blocks[count], BLOCK))
-            same++;
-        c->block_of[b] = (uint16_t)same;
-        count += same == count;
-    }
-    uint8_t (*smaller)[BLOCK] = realloc(c->blocks, (size_t)count * sizeof *c->blocks);
-    c->blocks = smaller ? smaller : c->blocks;
-    *out = c;
-    return NULL;
-}
-
-void characters_destroy(struct characters *characters)
-{
-    if (!characters)
-        return;
-    free(characters->blocks);
-    free(characters);
-}
-
-/* The class of the character at `at`, and its bytes. */
-static inline enum class classify(const struct characters *c, const char *at, const char *end,
-                                  size_t *bytes)
-{
-    *bytes = 1;
-    const unsigned char first = (unsigned char)*at;
-    if (first < 0x80)
-        return (enum class)c->blocks[0][first];
-    utf8proc_int32_t code;
-    const utf8proc_ssize_t n =
-        utf8proc_iterate((const utf8proc_uint8_t *)at, (utf8proc_ssize_t)(end - at), &code);
-    if (n <= 0)
-        return OTHER;
-    *bytes = (size_t)n;
-    return (enum class)c->blocks[c->block_of[code / BLOCK]][code % BLOCK];
-}
 
 /* Where the run of characters of a class that goes on at `at` ends. */
 static const char *run_end(const struct characters *c, const char *at, const char *end,
-                           enum class class)
+                           enum character_class class)
 {
     size_t n;
-    while (at < end && classify(c, at, end, &n) == class)
+    while (at < end && character_class(c, at, end, &n) == class)
         at += n;
     return at;
 }
@@ -134,7 +48,7 @@ static size_t white_space(const struct characters *c, const char *at, const char
 {
     const char *stop = at, *last = at;
     size_t n;
-    while (stop < end && classify(c, stop, end, &n) == SPACE) {
+    while (stop < end && character_class(c, stop, end, &n) == CHARACTER_SPACE) {
         last = stop;
         stop += n;
     }
@@ -150,8 +64,8 @@ static size_t any_piece(const struct characters *c, const char *at, const char *
         return n;
     if (word == end)
         return 1;
-    const enum class class = classify(c, word, end, &n);
-    if (class == SPACE)
+    const enum character_class class = character_class(c, word, end, &n);
+    if (class == CHARACTER_SPACE)
         return white_space(c, at, end);
     return (size_t)(run_end(c, word + n, end, class) - at);
 }
@@ -184,17 +98,6 @@ size_t bpe_piece(const struct characters *characters, const char *at, const char
         break;
     }
     if (stop > word)
-        return (size_t)(run_end(characters, stop, end, LETTER) - at);
+        return (size_t)(run_end(characters, stop, end, CHARACTER_LETTER) - at);
     return any_piece(characters, at, end);
-}
-
-int bpe_ends_solid(const struct characters *characters, const char *text, const char *end)
-{
-    if (end == text)
-        return 0;
-    const char *last = end - 1;
-    while (last > text && end - last < 4 && ((unsigned char)*last & 0xC0) == 0x80)
-        last--;
-    size_t n;
-    return classify(characters, last, end, &n) != SPACE;
 }

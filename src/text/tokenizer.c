@@ -48,10 +48,12 @@ static struct error *copy_definition(struct tokenizer *t, const struct tokenizer
 {
     struct tokenizer_definition *to = &t->definition;
     *to = *from;
-    to->name = to->vocabulary = to->merges = NULL;
+    to->name = to->vocabulary = to->merges = to->added = NULL;
     TRY(copy_text(&to->name, from->name, strlen(from->name)));
     TRY(copy_text(&to->vocabulary, from->vocabulary, from->vocabulary_bytes));
-    return from->merges ? copy_text(&to->merges, from->merges, from->merges_bytes) : NULL;
+    if (from->merges)
+        TRY(copy_text(&to->merges, from->merges, from->merges_bytes));
+    return from->added ? copy_text(&to->added, from->added, from->added_bytes) : NULL;
 }
 
 struct error *tokenizer_create(struct tokenizer **out,
@@ -104,6 +106,7 @@ void tokenizer_destroy(struct tokenizer *tokenizer)
     free((void *)(uintptr_t)tokenizer->definition.name);
     free((void *)(uintptr_t)tokenizer->definition.vocabulary);
     free((void *)(uintptr_t)tokenizer->definition.merges);
+    free((void *)(uintptr_t)tokenizer->definition.added);
     free(tokenizer);
 }
 
@@ -127,7 +130,8 @@ uint64_t tokenizer_fingerprint(const struct tokenizer *tokenizer)
         XXH3_64bits(d->vocabulary, d->vocabulary_bytes),
         d->merges ? XXH3_64bits(d->merges, d->merges_bytes) : 0,
     };
-    return XXH3_64bits(facts, sizeof facts);
+    const uint64_t hash = XXH3_64bits(facts, sizeof facts);
+    return d->added ? XXH3_64bits_withSeed(d->added, d->added_bytes, hash) : hash;
 }
 
 int tokenizer_size(const struct tokenizer *tokenizer)

@@ -33,7 +33,7 @@ struct wordpiece_options {
 };
 
 struct bpe_options {
-    bool special_as_text;    /* "<|endoftext|>" in text is letters and signs, not the special token */
+    bool special_as_text;    /* "<|endoftext|>" and its like in a text are letters and signs */
 };
 
 /* All that a tokenizer is made from: what a checkpoint keeps and ranks tell each other. */
@@ -44,6 +44,8 @@ struct tokenizer_definition {
     size_t vocabulary_bytes;
     const char *merges;        /* bpe: the text of merges.txt */
     size_t merges_bytes;
+    const char *added;         /* bpe: a list of added tokens as tokenizer.json has it; may be NULL */
+    size_t added_bytes;
     struct wordpiece_options wordpiece;
     struct bpe_options bpe;
 };

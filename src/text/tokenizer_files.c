@@ -109,50 +109,72 @@ static struct error *find_merges(const char *vocabulary, char path[PATH_MAX])
                      "well (tokenizer.merges)", vocabulary);
 }
 
-/* Both texts of one file. */
-static struct error *read_tokenizer_json(struct tokenizer_definition *d, const char *path)
+/* All texts of one file, or its added tokens. */
+static struct error *read_tokenizer_json(struct tokenizer_definition *d, const char *path,
+                                         bool added_only)
 {
     char *text;
     size_t bytes;
     TRY(read_text(path, &text, &bytes));
-    struct error *e = tokenizer_json_read(d, text, bytes, path);
+    struct error *e = added_only ? tokenizer_json_read_added(d, text, bytes, path)
+                                 : tokenizer_json_read(d, text, bytes, path);
     free(text);
     return e;
+}
+
+/* The added tokens of a Hugging Face folder; KerasHub's tokenizer.json is something else, and its
+ * vocabulary has another name. */
+static struct error *read_added(struct tokenizer_definition *d, const char *folder)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, PATH_MAX, "%s/vocab.json", folder) >= PATH_MAX || access(path, F_OK) ||
+        snprintf(path, PATH_MAX, "%s/tokenizer.json", folder) >= PATH_MAX || access(path, F_OK))
+        return NULL;
+    return read_tokenizer_json(d, path, true);
+}
+
+static struct error *read_pair(struct tokenizer_definition *d, const char *vocabulary,
+                               const char *merges)
+{
+    char path[PATH_MAX], *text = NULL;
+    if (!merges || !*merges) {
+        TRY(find_merges(vocabulary, path));
+        merges = path;
+    }
+    TRY(read_text(vocabulary, &text, &d->vocabulary_bytes));
+    d->vocabulary = text;
+    TRY(read_text(merges, &text, &d->merges_bytes));
+    d->merges = text;
+    return NULL;
 }
 
 static struct error *read_bpe(struct tokenizer_definition *d, const char *vocabulary,
                               const char *merges)
 {
-    char vocabulary_path[PATH_MAX], merges_path[PATH_MAX];
-    char *text = NULL, *merges_text = NULL;
-    if (is_folder(vocabulary)) {
-        if (!find_vocabulary(vocabulary, vocabulary_path))
+    char path[PATH_MAX];
+    const char *const folder = is_folder(vocabulary) ? vocabulary : NULL;
+    if (folder) {
+        if (!find_vocabulary(folder, path))
             return error_new(ERROR_INPUT, "%s holds neither vocab.json nor vocabulary.json nor "
-                             "tokenizer.json", vocabulary);
-        vocabulary = vocabulary_path;
+                             "tokenizer.json", folder);
+        vocabulary = path;
     }
     if (ends_in(vocabulary, "tokenizer.json") && (!merges || !*merges))
-        return read_tokenizer_json(d, vocabulary);
-    if (!merges || !*merges) {
-        TRY(find_merges(vocabulary, merges_path));
-        merges = merges_path;
-    }
-    TRY(read_text(vocabulary, &text, &d->vocabulary_bytes));
-    struct error *e = read_text(merges, &merges_text, &d->merges_bytes);
-    if (e) {
-        free(text);
-        return e;
-    }
-    d->vocabulary = text;
-    d->merges = merges_text;
-    return NULL;
+        return read_tokenizer_json(d, vocabulary, false);
+    TRY(read_pair(d, vocabulary, merges));
+    return folder ? read_added(d, folder) : NULL;
 }
 
 struct error *tokenizer_files_read(struct tokenizer_definition *definition,
                                    const char *vocabulary, const char *merges)
 {
-    if (definition->kind == TOKENIZER_BPE)
-        return read_bpe(definition, vocabulary, merges);
+    definition->vocabulary = definition->merges = definition->added = NULL;
+    if (definition->kind == TOKENIZER_BPE) {
+        struct error *e = read_bpe(definition, vocabulary, merges);
+        if (e)
+            tokenizer_files_release(definition);
+        return e;
+    }
     char *text = NULL;
     TRY(read_text(vocabulary, &text, &definition->vocabulary_bytes));
     definition->vocabulary = text;
@@ -163,7 +185,8 @@ void tokenizer_files_release(struct tokenizer_definition *definition)
 {
     free((void *)(uintptr_t)definition->vocabulary);
     free((void *)(uintptr_t)definition->merges);
-    definition->vocabulary = definition->merges = NULL;
+    free((void *)(uintptr_t)definition->added);
+    definition->vocabulary = definition->merges = definition->added = NULL;
 }
 
 struct error *tokenizer_open(struct tokenizer **out, const char *vocabulary, const char *merges,

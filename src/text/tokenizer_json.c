@@ -1,14 +1,15 @@
-/* tokenizer_json.c - takes vocabulary, merges and added tokens out of a tokenizer.json. */
+/* tokenizer_json.c - takes vocabulary, merges and added tokens out of a tokenizer.json, and puts them
+ * into one. */
 #include "text/tokenizer_json.h"
-
-#include "text/bpe_vocabulary.h"
 
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ADDED = 4096, SHOWN = 40 };    /* tokens; bytes of a text that an error shows */
+enum { SHOWN = 40 };    /* bytes of a text that an error shows */
+
+static const char end_token[] = "<|endoftext|>";
 
 static const cJSON *member(const cJSON *object, const char *key)
 {
@@ -106,50 +107,34 @@ static struct error *write_merges(struct tokenizer_definition *d, const cJSON *m
     return NULL;
 }
 
-/* ---- vocabulary ---- */
+/* ---- vocabulary and added tokens ---- */
 
-/* A content is the text itself, an entry its bytes as GPT-2's characters. */
-static struct error *add_token(cJSON *vocab, const char *content, const cJSON *id, const char *name)
+static struct error *print(const char **text, size_t *bytes, const cJSON *json, const char *name)
 {
-    char characters[256][3];
-    char *written = malloc(2 * strlen(content) + 1), *to = written;
-    if (!written)
-        return error_new(ERROR_MEMORY, "no memory for an added token");
-    bpe_byte_characters(characters);
-    for (const char *from = content; *from; from++)
-        to = stpcpy(to, characters[(unsigned char)*from]);
-    *to = '\0';
-    const cJSON *there = member(vocab, written);
-    struct error *e = NULL;
-    if (there && there->valueint != id->valueint)
-        e = error_new(ERROR_INPUT, "%s: \"%.*s\" has the id %d in the vocabulary and %d among the added "
-                      "tokens", name, SHOWN, content, there->valueint, id->valueint);
-    else if (!there && !cJSON_AddNumberToObject(vocab, written, id->valuedouble))
-        e = error_new(ERROR_MEMORY, "no memory for an added token");
-    free(written);
-    return e;
+    char *printed = cJSON_PrintUnformatted(json);
+    if (!printed)
+        return error_new(ERROR_MEMORY, "no memory for the vocabulary of %s", name);
+    *text = printed;
+    *bytes = strlen(printed);
+    return NULL;
 }
 
-static struct error *write_vocabulary(struct tokenizer_definition *d, cJSON *vocab, const cJSON *added,
-                                      const char *name)
+/* Whether a list says no more than what holds without one. */
+static bool is_end_token_alone(const cJSON *added)
 {
-    const cJSON *token;
-    if (cJSON_GetArraySize(added) > MOST_ADDED)
-        return error_new(ERROR_INPUT, "%s has %d added_tokens, more than %d", name,
-                         cJSON_GetArraySize(added), MOST_ADDED);
-    cJSON_ArrayForEach(token, added) {
-        const cJSON *content = member(token, "content"), *id = member(token, "id");
-        if (!cJSON_IsString(content) || !*content->valuestring || !cJSON_IsNumber(id))
-            return error_new(ERROR_INPUT, "%s: each of added_tokens must have \"content\", a text, and "
-                             "\"id\", a number", name);
-        TRY(add_token(vocab, content->valuestring, id, name));
-    }
-    char *text = cJSON_PrintUnformatted(vocab);
-    if (!text)
-        return error_new(ERROR_MEMORY, "no memory for the vocabulary of %s", name);
-    d->vocabulary = text;
-    d->vocabulary_bytes = strlen(text);
-    return NULL;
+    const cJSON *token = cJSON_GetArrayItem(added, 0), *content = member(token, "content");
+    return cJSON_GetArraySize(added) == 1 && cJSON_IsString(content) &&
+           !strcmp(content->valuestring, end_token) && cJSON_IsTrue(member(token, "special")) &&
+           !cJSON_IsTrue(member(token, "single_word")) && !cJSON_IsTrue(member(token, "lstrip")) &&
+           !cJSON_IsTrue(member(token, "rstrip"));
+}
+
+static struct error *write_added(struct tokenizer_definition *d, const cJSON *json, const char *name)
+{
+    const cJSON *added = member(json, "added_tokens");
+    if (absent(added) || is_end_token_alone(added) || cJSON_GetArraySize(added) == 0)
+        return NULL;
+    return print(&d->added, &d->added_bytes, added, name);
 }
 
 static struct error *read_json(struct tokenizer_definition *d, const cJSON *json, const char *name)
@@ -158,24 +143,131 @@ static struct error *read_json(struct tokenizer_definition *d, const cJSON *json
     TRY(check_model(model, name));
     TRY(check_split(json, name));
     TRY(write_merges(d, member(model, "merges"), name));
-    struct error *e = write_vocabulary(d, cJSON_GetObjectItemCaseSensitive(model, "vocab"),
-                                       member(json, "added_tokens"), name);
-    if (e) {
-        free((void *)(uintptr_t)d->merges);
-        d->merges = NULL;
-    }
-    return e;
+    TRY(print(&d->vocabulary, &d->vocabulary_bytes, member(model, "vocab"), name));
+    return write_added(d, json, name);
+}
+
+static struct error *read_added(struct tokenizer_definition *d, const cJSON *json, const char *name)
+{
+    TRY(check_model(member(json, "model"), name));
+    TRY(check_split(json, name));
+    return write_added(d, json, name);
+}
+
+static struct error *parse(cJSON **out, const char *text, size_t bytes, const char *name)
+{
+    const char *stop = text;
+    *out = cJSON_ParseWithLengthOpts(text, bytes, &stop, 0);
+    if (!*out)
+        return error_new(ERROR_INPUT, "%s is not valid JSON at byte %zu of %zu (or nested too deeply)",
+                         name, (size_t)(stop - text), bytes);
+    return NULL;
 }
 
 struct error *tokenizer_json_read(struct tokenizer_definition *definition, const char *text,
                                   size_t bytes, const char *name)
 {
-    const char *stop = text;
-    cJSON *json = cJSON_ParseWithLengthOpts(text, bytes, &stop, 0);
-    if (!json)
-        return error_new(ERROR_INPUT, "%s is not valid JSON at byte %zu of %zu (or nested too deeply)",
-                         name, (size_t)(stop - text), bytes);
+    cJSON *json;
+    TRY(parse(&json, text, bytes, name));
     struct error *e = read_json(definition, json, name);
     cJSON_Delete(json);
     return e;
+}
+
+struct error *tokenizer_json_read_added(struct tokenizer_definition *definition, const char *text,
+                                        size_t bytes, const char *name)
+{
+    cJSON *json;
+    TRY(parse(&json, text, bytes, name));
+    struct error *e = read_added(definition, json, name);
+    cJSON_Delete(json);
+    return e;
+}
+
+/* ---- writing ---- */
+
+/* A line of merges.txt as a string of JSON. */
+static void print_merge(FILE *out, const char *line, size_t bytes)
+{
+    fputc('"', out);
+    for (size_t i = 0; i < bytes; i++) {
+        if (line[i] == '"' || line[i] == '\\')
+            fputc('\\', out);
+        fputc(line[i], out);
+    }
+    fputc('"', out);
+}
+
+static void print_merge_list(FILE *out, const struct tokenizer_definition *d)
+{
+    static const char header[] = "#version";
+    const char *at = d->merges, *end = d->merges + d->merges_bytes;
+    bool first = true;
+    for (; at < end; at++) {
+        const char *feed = memchr(at, '\n', (size_t)(end - at));
+        const char *stop = feed ? feed : end;
+        const size_t bytes = (size_t)(stop - at) - (stop > at && stop[-1] == '\r');
+        const bool is_header = at == d->merges && bytes >= sizeof header - 1 &&
+                               !memcmp(at, header, sizeof header - 1);
+        if (bytes > 0 && !is_header) {
+            fputs(first ? "" : ",", out);
+            print_merge(out, at, bytes);
+            first = false;
+        }
+        at = stop;
+    }
+}
+
+/* The added tokens, the end token among them if the tokenizer has one. */
+static struct error *print_added(FILE *out, const struct tokenizer *t)
+{
+    const struct tokenizer_definition *d = tokenizer_definition(t);
+    cJSON *list = d->added ? cJSON_ParseWithLength(d->added, d->added_bytes) : cJSON_CreateArray();
+    bool listed = tokenizer_end_id(t) < 0;
+    const cJSON *token;
+    cJSON_ArrayForEach(token, list)
+        listed |= !strcmp(member(token, "content")->valuestring, end_token);
+    char *text = list ? cJSON_PrintUnformatted(list) : NULL;
+    cJSON_Delete(list);
+    if (!text)
+        return error_new(ERROR_MEMORY, "no memory for the added tokens");
+    const size_t bytes = strlen(text) - 1;    /* without the bracket */
+    fwrite(text, 1, bytes, out);
+    free(text);
+    if (!listed)
+        fprintf(out, "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,"
+                "\"rstrip\":false,\"normalized\":false,\"special\":true}", bytes > 1 ? "," : "",
+                tokenizer_end_id(t), end_token);
+    fputc(']', out);
+    return NULL;
+}
+
+struct error *tokenizer_json_write(const struct tokenizer *tokenizer, char **text, size_t *bytes)
+{
+    const struct tokenizer_definition *d = tokenizer_definition(tokenizer);
+    char *written = NULL;
+    FILE *out = open_memstream(&written, bytes);
+    if (!out)
+        return error_new(ERROR_MEMORY, "no memory for tokenizer.json");
+    fputs("{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":", out);
+    struct error *e = print_added(out, tokenizer);
+    fprintf(out, ",\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+            "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
+            "\"post_processor\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
+            "\"trim_offsets\":false,\"use_regex\":true},\"decoder\":{\"type\":\"ByteLevel\","
+            "\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true},"
+            "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
+            "\"continuing_subword_prefix\":\"\",\"end_of_word_suffix\":\"\",\"fuse_unk\":false,"
+            "\"byte_fallback\":false,\"ignore_merges\":false,\"vocab\":%s,\"merges\":[",
+            d->vocabulary);
+    print_merge_list(out, d);
+    fputs("]}}\n", out);
+    if (fclose(out) && !e)
+        e = error_new(ERROR_MEMORY, "no memory for tokenizer.json");
+    if (e) {
+        free(written);
+        return e;
+    }
+    *text = written;
+    return NULL;
 }

@@ -1,9 +1,8 @@
 /*
  * wordpiece_learner.h - a WordPiece vocabulary from text, exactly KerasHub's.
  *
- * Words are counted first: each thread fills a counter of its own from pieces of text (no word may
- * cross a piece: lines or whole files). Then one call learns from all counters; the result does not
- * depend on how text was spread over them.
+ * One call learns from all counters of words; the result does not depend on how text was spread
+ * over them.
  *
  * Source: keras_hub compute_word_piece_vocabulary, and tensorflow_text's
  * wordpiece_tokenizer_learner_lib, whose result the algorithm here gives by a shorter way.
@@ -11,16 +10,7 @@
 #ifndef GALLEY_TEXT_WORDPIECE_LEARNER_H
 #define GALLEY_TEXT_WORDPIECE_LEARNER_H
 
-#include "text/tokenizer.h"
-
-struct word_counter;
-
-MUST_USE struct error *word_counter_create(struct word_counter **out,
-                                           const struct wordpiece_options *options);
-void word_counter_destroy(struct word_counter *counter);
-/* Counts the words of a text. One thread a counter. */
-MUST_USE struct error *word_counter_add(struct word_counter *counter, const char *text,
-                                        size_t bytes);
+#include "text/word_counter.h"
 
 struct wordpiece_learning {
     int64_t words;             /* counted */

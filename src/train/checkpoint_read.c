@@ -21,8 +21,8 @@ struct checkpoint_file {
     struct progress progress;
     struct spike_window spikes;
     char *config;
-    char *vocabulary, *merges;
-    struct tokenizer_definition tokenizer;    /* of these two texts */
+    char *vocabulary, *merges, *added;
+    struct tokenizer_definition tokenizer;    /* of these texts */
     struct history_row *history;
     int history_rows;
 };
@@ -136,7 +136,10 @@ static struct error *read_bpe(struct checkpoint_file *c)
     int64_t special_as_text = 0;
     TRY(h5_read_text(c->file, "/tokenizer/merges", &c->merges, &d->merges_bytes));
     TRY(h5_get_int(c->file, "/tokenizer", "special_as_text", &special_as_text));
+    if (h5_has_attribute(c->file, "/tokenizer", "has_added_tokens"))
+        TRY(h5_read_text(c->file, "/tokenizer/added_tokens", &c->added, &d->added_bytes));
     d->merges = c->merges;
+    d->added = c->added;
     d->bpe.special_as_text = special_as_text != 0;
     return NULL;
 }
@@ -240,6 +243,7 @@ void checkpoint_close(struct checkpoint_file *file)
     free(file->config);
     free(file->vocabulary);
     free(file->merges);
+    free(file->added);
     free(file->history);
     free(file->path);
     free(file);

@@ -74,7 +74,12 @@ static struct error *write_tokenizer(struct h5_file *file, const struct tokenize
     if (d->kind == TOKENIZER_BPE) {
         TRY(h5_write_text(file, "/tokenizer/merges", d->merges, d->merges_bytes));
         TRY(h5_set_text(file, "/tokenizer", "description", "Byte-level BPE: vocab.json and "
-                        "merges.txt as GPT-2 has them."));
+                        "merges.txt as GPT-2 has them; tokens added to them as tokenizer.json of "
+                        "Hugging Face lists them."));
+        if (d->added) {
+            TRY(h5_write_text(file, "/tokenizer/added_tokens", d->added, d->added_bytes));
+            TRY(h5_set_int(file, "/tokenizer", "has_added_tokens", 1));
+        }
         return h5_set_int(file, "/tokenizer", "special_as_text", d->bpe.special_as_text);
     }
     TRY(h5_set_text(file, "/tokenizer", "description", "The vocabulary, one entry a line, the id is "

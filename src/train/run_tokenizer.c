@@ -58,9 +58,12 @@ static struct error *learn(struct tokenizer_definition *d, const struct config *
     return NULL;
 }
 
+/* Both may be NULL. */
 static bool same_text(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
 {
-    return a_bytes == b_bytes && (a_bytes == 0 || !memcmp(a, b, a_bytes));
+    if (!a || !b)
+        return a == b;
+    return a_bytes == b_bytes && !memcmp(a, b, a_bytes);
 }
 
 /* Files that are configured must be the ones the checkpoint was made with. */
@@ -70,13 +73,11 @@ static struct error *check_files(const struct tokenizer_definition *stored, cons
     const char *path = c->tokenizer.vocabulary;
     struct tokenizer_definition files = *stored;
     TRY(tokenizer_files_read(&files, path, c->tokenizer.merges));
-    const bool same = same_text(files.vocabulary, files.vocabulary_bytes, stored->vocabulary,
-                                stored->vocabulary_bytes) &&
-                      (stored->kind != TOKENIZER_BPE ||
-                       same_text(files.merges, files.merges_bytes, stored->merges,
-                                 stored->merges_bytes));
-    if (files.merges == stored->merges)
-        files.merges = NULL;
+    const bool same =
+        same_text(files.vocabulary, files.vocabulary_bytes, stored->vocabulary,
+                  stored->vocabulary_bytes) &&
+        same_text(files.merges, files.merges_bytes, stored->merges, stored->merges_bytes) &&
+        same_text(files.added, files.added_bytes, stored->added, stored->added_bytes);
     tokenizer_files_release(&files);
     if (same)
         return NULL;
@@ -126,24 +127,26 @@ static struct error *share(struct tokenizer **tokenizer, struct comm *comm, cons
     struct tokenizer_definition d = {0};
     if (*tokenizer)
         d = *tokenizer_definition(*tokenizer);
-    const char *const own_vocabulary = d.vocabulary, *const own_merges = d.merges;
     TRY(comm_broadcast(comm, &d, sizeof d));
-    char *texts = malloc(d.vocabulary_bytes + d.merges_bytes + 1);
-    struct error *e = comm_agree(comm, texts ? NULL : error_new(ERROR_MEMORY, "no memory for the "
-                                                                "vocabulary"));
-    if (!e && *tokenizer) {
-        memcpy(texts, own_vocabulary, d.vocabulary_bytes);
-        if (own_merges)
-            memcpy(texts + d.vocabulary_bytes, own_merges, d.merges_bytes);
+    const char **const texts[] = {&d.vocabulary, &d.merges, &d.added};
+    const size_t bytes[] = {d.vocabulary_bytes, d.merges_bytes, d.added_bytes};
+    char *all = malloc(bytes[0] + bytes[1] + bytes[2] + 1), *to = all;
+    struct error *e = comm_agree(comm, all ? NULL : error_new(ERROR_MEMORY, "no memory for the "
+                                                              "vocabulary"));
+    for (int i = 0; i < 3 && !e; i++) {
+        if (!*texts[i])    /* of rank 0's pointers this is all that the others use */
+            continue;
+        if (*tokenizer)
+            memcpy(to, *texts[i], bytes[i]);
+        *texts[i] = to;
+        to += bytes[i];
     }
     if (!e)
-        e = comm_broadcast(comm, texts, d.vocabulary_bytes + d.merges_bytes);
-    d.name = name;    /* of the pointers that came from rank 0 none is used */
-    d.vocabulary = texts;
-    d.merges = d.kind == TOKENIZER_BPE && texts ? texts + d.vocabulary_bytes : NULL;
+        e = comm_broadcast(comm, all, (size_t)(to - all));
+    d.name = name;
     if (!e)
         e = comm_agree(comm, *tokenizer ? NULL : tokenizer_create(tokenizer, &d));
-    free(texts);
+    free(all);
     return e;
 }
 

@@ -1,9 +1,10 @@
 /* test_tokenizer_json.c - a tokenizer.json gives the ids of the vocab.json and merges.txt it was
- * made of. */
+ * made of, and its added tokens the ids that Hugging Face's tokenizers 0.23.3 gives them. */
 #include "testing.h"
 
 #include "data_files.h"
 #include "text/tokenizer_files.h"
+#include "text/tokenizer_json.h"
 
 enum { END = 256, TH = 257, PAD = 260, OWN = 261 };
 
@@ -27,16 +28,39 @@ static const char as_lists[] = "[[\"t\", \"h\"], [\"th\", \"e\"], [\"\\u0120\", 
                   as_texts[] = "[\"t h\", \"th e\", \"\\u0120 the\"]",
                   byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": true}",
                   added[] = "[{\"id\": 256, \"content\": \"<|endoftext|>\"}, {\"id\": 260, \"content\": \"[PAD]\"}, "
-                            "{\"id\": 261, \"content\": \"<my own>\"}]";
+                            "{\"id\": 261, \"content\": \"<my own>\"}]",
+                  end_alone[] = "[{\"id\": 256, \"content\": \"<|endoftext|>\", \"single_word\": false, "
+                                "\"lstrip\": false, \"rstrip\": false, \"normalized\": true, "
+                                "\"special\": true}]",
+                  of_all_kinds[] =
+    "[{\"id\": 256, \"content\": \"<|endoftext|>\", \"special\": true},"
+    "{\"id\": 260, \"content\": \"<mask>\", \"lstrip\": true, \"special\": true},"
+    "{\"id\": 261, \"content\": \"<own thing>\"},"
+    "{\"id\": 262, \"content\": \"cat\", \"single_word\": true, \"normalized\": true},"
+    "{\"id\": 263, \"content\": \"<own\"},"
+    "{\"id\": 264, \"content\": \"<r>\", \"rstrip\": true, \"normalized\": true},"
+    "{\"id\": 265, \"content\": \"\\n\\n\", \"normalized\": true},"
+    "{\"id\": 233, \"content\": \"\\u00e9\"}]";
 
 /* What a file says; NULL: what GPT-2's says. */
 struct parts {
     const char *merges, *added, *split, *normalizer, *of_model;
 };
 
-static struct error *open_json(struct tokenizer **out, const struct parts *p)
+static struct error *open_text(struct tokenizer **out, const char *text, size_t bytes,
+                               bool special_as_text)
 {
-    char *folder = folder_create(), *vocabulary = vocabulary_text(), *text;
+    char *folder = folder_create();
+    free(file_write(folder, "tokenizer.json", text, bytes));
+    struct error *e = tokenizer_open(out, folder, NULL, &(struct wordpiece_options){0},
+                                     &(struct bpe_options){.special_as_text = special_as_text});
+    folder_remove(folder);
+    return e;
+}
+
+static char *json_text(const struct parts *p)
+{
+    char *vocabulary = vocabulary_text(), *text;
     const int n = asprintf(&text, "{\"version\": \"1.0\", \"added_tokens\": %s, \"normalizer\": %s, "
                            "\"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", \"dropout\": null%s, "
                            "\"vocab\": %s, \"merges\": %s}}", p->added ? p->added : "[]",
@@ -44,11 +68,14 @@ static struct error *open_json(struct tokenizer **out, const struct parts *p)
                            p->of_model ? p->of_model : "", vocabulary,
                            p->merges ? p->merges : as_lists);
     assert_true(n > 0);
-    free(file_write(folder, "tokenizer.json", text, (size_t)n));
-    struct error *e = tokenizer_open(out, folder, NULL, &(struct wordpiece_options){0},
-                                     &(struct bpe_options){0});
-    folder_remove(folder);
     free(vocabulary);
+    return text;
+}
+
+static struct error *open_json(struct tokenizer **out, const struct parts *p)
+{
+    char *text = json_text(p);
+    struct error *e = open_text(out, text, strlen(text), false);
     free(text);
     return e;
 }
@@ -103,6 +130,123 @@ static void test_added_tokens_are_decoded(void **state)
     tokenizer_destroy(t);
 }
 
+/* What Hugging Face's tokenizers says, special ones found or (encode_special_tokens) not. */
+static const struct {
+    const char *text;
+    bool special_as_text;
+    int count;
+    int32_t ids[24];
+} encodings[] = {
+    {"the<own thing>the", false, 3, {258, 261, 258}},
+    {"<own things the <own th", false, 12,
+     {263, 32, 257, 105, 110, 103, 115, 259, 32, 263, 32, 257}},
+    {"the \011 <mask> the", false, 3, {258, 260, 259}},
+    {"<r> \n the", false, 2, {264, 258}},
+    {"cat concat cat\314\201 _cat cat.", false, 22,
+     {262, 32, 99, 111, 110, 99, 97, 116, 32, 99, 97, 116, 204, 129, 32, 95, 99, 97, 116, 32, 262, 46}},
+    {"th\n\n\nthe", false, 4, {257, 265, 10, 258}},
+    {"<r>\n\ncat", false, 3, {264, 265, 262}},
+    {"<mask><mask>", false, 2, {260, 260}},
+    {"the <|endoftext|>the", false, 4, {258, 32, 256, 258}},
+    {"caf\303\251 <r>", false, 6, {99, 97, 102, 233, 32, 264}},
+    {"<own", false, 1, {263}},
+    {"<own<own thing>", false, 2, {263, 261}},
+    {" <r> <mask> ", false, 4, {32, 264, 260, 32}},
+    {"the<own thing>the", true, 3, {258, 261, 258}},
+    {"the \011 <mask> the", true, 11, {258, 32, 9, 32, 60, 109, 97, 115, 107, 62, 259}},
+    {"<r> \n the", true, 2, {264, 258}},
+    {"<mask><mask>", true, 12, {60, 109, 97, 115, 107, 62, 60, 109, 97, 115, 107, 62}},
+    {"the <|endoftext|>the", true, 16,
+     {258, 32, 60, 124, 101, 110, 100, 111, 102, 116, 101, 120, 116, 124, 62, 258}},
+    {" <r> <mask> ", true, 9, {32, 264, 60, 109, 97, 115, 107, 62, 32}},
+};
+
+static void check_encodings(const struct tokenizer *t, bool special_as_text)
+{
+    for (size_t i = 0; i < sizeof encodings / sizeof encodings[0]; i++) {
+        int32_t ids[64];
+        if (encodings[i].special_as_text != special_as_text)
+            continue;
+        const int count = encode(t, encodings[i].text, ids);
+        if (count != encodings[i].count ||
+            memcmp(ids, encodings[i].ids, (size_t)count * sizeof *ids)) {
+            for (int k = 0; k < count; k++)
+                print_error("%d ", (int)ids[k]);
+            fail_msg("those are the ids of \"%s\", case %zu", encodings[i].text, i);
+        }
+    }
+}
+
+static void test_added_tokens_are_found_in_texts(void **state)
+{
+    (void)state;
+    for (int special_as_text = 0; special_as_text < 2; special_as_text++) {
+        struct tokenizer *t, *again;
+        char *text = json_text(&(struct parts){.added = of_all_kinds});
+        assert_ok(open_text(&t, text, strlen(text), special_as_text));
+        free(text);
+        check_encodings(t, special_as_text);
+
+        size_t bytes;    /* what is written reads the same */
+        assert_ok(tokenizer_json_write(t, &text, &bytes));
+        assert_ok(open_text(&again, text, bytes, special_as_text));
+        free(text);
+        check_encodings(again, special_as_text);
+        assert_int_equal(tokenizer_find(again, "<own thing>"), 261);
+        assert_int_equal(tokenizer_size(again), 266);
+        tokenizer_destroy(t);
+        tokenizer_destroy(again);
+    }
+}
+
+/* The first ids of a text are those of the whole text, wherever it is cut. */
+static void test_few_ids_are_the_first_ones(void **state)
+{
+    (void)state;
+    struct tokenizer *t;
+    struct encoder *encoder;
+    int32_t all[64], few[64];
+    static const char text[] = "the<own thing> \t<mask> cat<r>\n\nthe <own th";
+    assert_ok(open_json(&t, &(struct parts){.added = of_all_kinds}));
+    const int count = encode(t, text, all);
+    assert_ok(encoder_create(&encoder, t));
+    for (int capacity = 0; capacity < count; capacity++) {
+        int n;
+        assert_ok(encoder_encode(encoder, text, sizeof text - 1, few, capacity, &n));
+        assert_int_equal(n, capacity);
+        assert_memory_equal(few, all, (size_t)n * sizeof *few);
+    }
+    encoder_destroy(encoder);
+    tokenizer_destroy(t);
+}
+
+/* A folder as save_pretrained leaves it: the two files, and tokenizer.json with what was added. */
+static void test_a_folder_gives_what_was_added(void **state)
+{
+    (void)state;
+    static const char merges[] = "t h\nth e\n\xc4\xa0 the\n";
+    char *folder = folder_create(), *vocabulary = vocabulary_text();
+    struct tokenizer *plain, *t;
+    free(file_write(folder, "vocab.json", vocabulary, strlen(vocabulary)));
+    free(file_write(folder, "merges.txt", merges, strlen(merges)));
+    const struct wordpiece_options none = {0};
+    const struct bpe_options options = {0};
+    assert_ok(tokenizer_open(&plain, folder, NULL, &none, &options));
+    for (int i = 0; i < 2; i++) {
+        char *text = json_text(&(struct parts){.added = i == 0 ? end_alone : of_all_kinds});
+        free(file_write(folder, "tokenizer.json", text, strlen(text)));
+        free(text);
+        assert_ok(tokenizer_open(&t, folder, NULL, &none, &options));
+        assert_int_equal(tokenizer_fingerprint(t) == tokenizer_fingerprint(plain), i == 0);
+        if (i > 0)
+            check_encodings(t, false);
+        tokenizer_destroy(t);
+    }
+    tokenizer_destroy(plain);
+    folder_remove(folder);
+    free(vocabulary);
+}
+
 static void test_other_tokenizers_are_refused(void **state)
 {
     (void)state;
@@ -115,9 +259,15 @@ static void test_other_tokenizers_are_refused(void **state)
         {{.merges = "[[\"t\", \"x y\"]]"}, "merge 1 must be"},
         {{.merges = "[[\"t\", \"x\"]]"}, "needs \"tx\""},
         {{.merges = "{}"}, "the list \"merges\""},
-        {{.added = "[{\"id\": 3, \"content\": \"<|endoftext|>\"}]"}, "the id 256 in the vocabulary and 3"},
-        {{.added = "[{\"id\": 270, \"content\": \"[PAD]\"}]"}, "must be a whole number from 0 to 260"},
+        {{.added = "[{\"id\": 3, \"content\": \"<|endoftext|>\"}]"}, "has the id 3; of this vocabulary of 260 entries it must be 256"},
+        {{.added = "[{\"id\": 270, \"content\": \"[PAD]\"}]"}, "has the id 270; of this vocabulary of 260 entries it must be 260"},
         {{.added = "[{\"content\": \"[PAD]\"}]"}, "each of added_tokens"},
+        {{.added = "[{\"id\": 260, \"content\": \"\"}]"}, "each of added_tokens"},
+        {{.added = "{\"id\": 260}"}, "added_tokens must be a list"},
+        {{.added = "[{\"id\": 260, \"content\": \"a b\", \"lstrip\": 1}]"}, "\"lstrip\" of an added token"},
+        {{.added = "[{\"id\": 260, \"content\": \"a b\"}, {\"id\": 261, \"content\": \"a b\"}]"}, "\"a b\" twice"},
+        {{.added = "[{\"id\": 260, \"content\": \"a b\"}, {\"id\": 260, \"content\": \"b c\"}]"},
+         "no added token has the id 261"},
         {{.split = "{\"type\": \"Metaspace\"}"}, "its pre_tokenizer is Metaspace"},
         {{.split = "null"}, "its pre_tokenizer is missing"},
         {{.split = "{\"type\": \"ByteLevel\", \"add_prefix_space\": true}"}, "adds a space"},
@@ -136,6 +286,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ids_are_those_of_the_two_files),
         cmocka_unit_test(test_added_tokens_are_decoded),
+        cmocka_unit_test(test_added_tokens_are_found_in_texts),
+        cmocka_unit_test(test_few_ids_are_the_first_ones),
+        cmocka_unit_test(test_a_folder_gives_what_was_added),
         cmocka_unit_test(test_other_tokenizers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
