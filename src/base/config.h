@@ -134,7 +134,7 @@ struct config {
         bool tf32, tune;          /* of a GPU's matrix products */
     } device;
     struct {                      /* seconds; comm/comm.h */
-        int64_t answer, init, step, validation, save;
+        int64_t answer, init, data, step, validation, save;
     } deadline;
     struct {
         double bucket_megabytes;

@@ -39,7 +39,7 @@ const struct config_key config_keys[] = {
            "checkpoint; it gives weights, sizes and tokenizer of a new run, a resumed one has its own"),
     INT("run.seed", run.seed, "1", 0, 9e15, "initial weights and the order of samples follow from it"),
     BOOL("run.allow_changed_data", run.allow_changed_data, "false",
-         "resume although the training data is not what it was"),
+         "resume although the training data is not what it was; of a pipe, behind as many bytes as were used"),
     STRING("run.time_limit", run.time_limit, "",
            "save and end before so much time is over (exit code 75): minutes, hours:minutes:seconds or "
            "days-hours:minutes:seconds; empty: what Slurm gives the job, if it does"),
@@ -206,6 +206,9 @@ const struct config_key config_keys[] = {
         "s: a rank that others wait for and that does not answer for so long is gone, the run ends"),
     INT("deadline.init", deadline.init, "7200", 1, 1e9,
         "s: the longest a rank may keep others waiting at the start, reading data and models"),
+    INT("deadline.data", deadline.data, "7200", 1, 1e9,
+        "s: the same while it reads a step's samples; and a pipe that sends nothing for so long, while the run "
+        "waits for it, ends the run"),
     INT("deadline.step", deadline.step, "1800", 1, 1e9, "s: the same in a training step"),
     INT("deadline.validation", deadline.validation, "7200", 1, 1e9,
         "s: the same while it validates or writes samples"),

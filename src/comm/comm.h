@@ -39,15 +39,19 @@ const char *comm_rank_host(const struct comm *comm, int rank);    /* of any rank
  * that no longer answers, or for one that is in its phase for too long, one message names it, and
  * all ranks end (exit code 1). A world of one rank waits for nobody.
  */
-enum comm_phase { COMM_INIT, COMM_STEP, COMM_VALIDATION, COMM_SAMPLING, COMM_SAVE, COMM_END };
+enum comm_phase {
+    COMM_INIT, COMM_DATA, COMM_STEP, COMM_VALIDATION, COMM_SAMPLING, COMM_SAVE, COMM_END,
+};
 const char *comm_phase_name(enum comm_phase phase);
 
 /* Seconds. */
 struct comm_deadlines {
     double answer_s;                               /* a rank others wait for is heard of within this */
-    double init_s, step_s, validation_s, save_s;   /* the longest a rank may be in one place of a phase */
+    double init_s, data_s, step_s, validation_s, save_s;    /* the longest a rank may be in one place of a
+                                                             * phase */
 };
-#define COMM_DEADLINES                                                                                 {.answer_s = 60, .init_s = 7200, .step_s = 1800, .validation_s = 7200, .save_s = 1800}
+#define COMM_DEADLINES                                                                             \
+    {.answer_s = 60, .init_s = 7200, .data_s = 7200, .step_s = 1800, .validation_s = 7200, .save_s = 1800}
 
 /* Local: from now on these hold. */
 void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadlines);
@@ -55,7 +59,8 @@ void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadline
 MUST_USE struct error *comm_share_device(struct comm *comm, const char *description);
 /* Local: keeps a record of what this rank does in FOLDER/flight, which is there. */
 MUST_USE struct error *comm_record(struct comm *comm, const char *folder);
-/* Local: the main thread begins something else. A step is phase COMM_STEP. */
+/* Local: the main thread begins something else, or the same again. A step is COMM_STEP, but for its
+ * reading of samples: COMM_DATA. */
 void comm_begin_phase(struct comm *comm, enum comm_phase phase);
 void comm_begin_step(struct comm *comm, int64_t step);
 /* Around a wait for other ranks that is not one of the collectives below; `what` is a literal. All

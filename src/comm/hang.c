@@ -58,6 +58,8 @@ static void add_guilty(struct report *r, const struct hang *h, int rank)
     if (g->verdict == HANG_STUCK) {
         add(r, "is stuck since %.0f s: ", g->state.since_s);
         add_state(r, &g->state);
+        if (g->state.phase == COMM_DATA)
+            add(r, "; it waits for its samples, that is for what data.train is read from");
         return;
     }
     add(r, "does not answer: killed, stopped, or cut off");

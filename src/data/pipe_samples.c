@@ -7,6 +7,7 @@
  */
 #include "data/pipe_samples.h"
 
+#include "base/log.h"
 #include "data/pipe_tokens.h"
 #include "data/source.h"
 #include "data/token_header.h"
@@ -29,6 +30,7 @@ struct pipe_samples {
     struct pipe_cursor cursor;      /* of the next sample, but for the hash */
     bool ended;                     /* there is no next one; it would begin at `end` */
     struct pipe_cursor end;
+    bool differs;                   /* from the stream that the run was trained on */
 
     /* Of text. */
     struct source *source;
@@ -223,7 +225,7 @@ static struct error *open_stream(struct pipe_samples *p)
     struct reader *reader;
     char head[READER_PEEK_BYTES];
     size_t bytes;
-    TRY(reader_open_pipe(&reader, o->path, o->wake_fd));
+    TRY(reader_open_pipe(&reader, o->path, o->wake_fd, o->heard));
     struct error *e = NULL;
     if (!(p->name = strdup(reader_name(reader))))
         e = no_memory(o->path);
@@ -256,16 +258,25 @@ static struct error *too_short(const struct pipe_samples *p, const struct pipe_c
                      p->name, (long long)p->cursor.bytes, (long long)to->bytes);
 }
 
-struct error *pipe_samples_differ(const struct pipe_samples *samples, int64_t bytes)
+struct error *pipe_samples_differ(struct pipe_samples *samples, int64_t bytes)
 {
-    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes "
-                     "(unpacked) differ. Send the same stream again from its beginning, choose "
-                     "another run.folder, or set run.allow_changed_data to go on with this one's first sample", samples->name,
+    const bool told = samples->differs;
+    samples->differs = true;
+    if (samples->options.allow_changed) {
+        if (!told)
+            log_warning("%s is not what the run was trained on: its first %lld bytes (unpacked) differ. As "
+                        "run.allow_changed_data is set, the run goes on with what comes behind them",
+                        samples->name, (long long)bytes);
+        return NULL;
+    }
+    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes (unpacked) "
+                     "differ. Send the same stream again from its beginning, choose another run.folder, or "
+                     "set run.allow_changed_data to go on behind as many bytes of this one", samples->name,
                      (long long)bytes);
 }
 
 /* Reads what was used, as the cursor counts it. */
-static struct error *skip_bytes(struct pipe_samples *p, const struct pipe_cursor *to)
+static struct error *skip_bytes(struct pipe_samples *p, const struct pipe_cursor *to, bool *same)
 {
     while (p->cursor.bytes < to->bytes) {
         int64_t n;
@@ -282,15 +293,28 @@ static struct error *skip_bytes(struct pipe_samples *p, const struct pipe_cursor
             return too_short(p, to);
         p->cursor.bytes += n;
     }
-    if (XXH3_64bits_digest(p->hash) == to->hash)
+    *same = XXH3_64bits_digest(p->hash) == to->hash;
+    return *same ? NULL : pipe_samples_differ(p, to->bytes);
+}
+
+/* Of a stream that is not the same, the place may be within a record: that one is left out. */
+static struct error *finish_record(struct pipe_samples *p)
+{
+    const char *text;
+    size_t bytes;
+    if (p->tokens || p->block_used == 0 || p->block.text[p->block_used - 1] == p->block.separator)
         return NULL;
-    return pipe_samples_differ(p, to->bytes);
+    TRY(next_record(p, &text, &bytes));
+    leave_record(p);
+    return NULL;
 }
 
 static struct error *skip(struct pipe_samples *p, const struct pipe_cursor *to)
 {
-    bool more = true;
-    TRY(skip_bytes(p, to));
+    bool more = true, same;
+    TRY(skip_bytes(p, to, &same));
+    if (!same)
+        return finish_record(p);
     if (!p->windows || p->tokens)
         return NULL;
     if (to->tokens)

@@ -15,6 +15,8 @@
 
 #include "data/corpus.h"
 
+#include <stdatomic.h>
+
 /* Where in the stream a sample begins. A stream is taken for the same where these bytes are. */
 struct pipe_cursor {
     int64_t bytes;     /* of text before the record it begins in; of tokens before it */
@@ -32,7 +34,9 @@ struct pipe_samples_options {
     bool add_start, add_end;
     int64_t vocabulary_size;       /* of the model: tokens are below it */
     int T;
-    int wake_fd;                   /* see reader_open_pipe */
+    bool allow_changed;            /* goes on behind as many bytes of a stream that is not the same */
+    int wake_fd;                   /* see reader_open_pipe, as for the next */
+    atomic_llong *heard;
 };
 
 /* Whether an input is a pipe: "-", alone or with an ending of a name, or the path of a fifo. */
@@ -41,8 +45,8 @@ bool pipe_is_one(const char *input);
 struct pipe_samples;
 
 /* Waits for the writer. Everything in the options is borrowed. Goes on from a cursor of an earlier
- * reading of the same stream, which is read again up to there: one that is shorter, or has other
- * bytes, is refused. */
+ * reading of the same stream, which is read again up to there. One that is shorter is refused, as is
+ * one that has other bytes unless that is allowed: then it goes on with the next record. */
 MUST_USE struct error *pipe_samples_open(struct pipe_samples **out,
                                          const struct pipe_samples_options *options,
                                          const struct pipe_cursor *from);
@@ -54,8 +58,9 @@ bool pipe_samples_are_windows(const struct pipe_samples *samples);
 
 /* The ids of the next sample; `*count` is -1 where there is none. */
 MUST_USE struct error *pipe_samples_read(struct pipe_samples *samples, int32_t *ids, int *count);
-/* The error that the first `bytes` of the stream are not those that the run was trained on. */
-struct error *pipe_samples_differ(const struct pipe_samples *samples, int64_t bytes);
+/* The first `bytes` of the stream are not those that the run was trained on: an error, or, where that is
+ * allowed, one warning. */
+MUST_USE struct error *pipe_samples_differ(struct pipe_samples *samples, int64_t bytes);
 /* Where the next one begins. */
 struct pipe_cursor pipe_samples_cursor(const struct pipe_samples *samples);
 

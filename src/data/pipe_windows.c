@@ -4,7 +4,8 @@
  * Window number w is in slot w % 2. The thread fills it while the consumer has w - 1, and waits at
  * w + 1 until the consumer leaves w - 1. A position in a window whose size is known keeps that
  * size: then what is left of it is the same even if the stream, which ended within it, is longer
- * the next time.
+ * the next time. Without shuffle a window is given out while it is filled; then a position keeps the
+ * hash of what was taken.
  */
 #include "data/pipe_windows.h"
 
@@ -13,6 +14,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +23,7 @@
 enum { SLOTS = 2 };
 
 static const double look_every_s = 0.1;    /* at stop_asked, while waiting */
+static const double hear_every_s = 1;
 
 struct window {
     int64_t number;             /* -1: none */
@@ -28,6 +31,7 @@ struct window {
     bool whole;                 /* no more will come */
     struct pipe_cursor start, end;
     int32_t *ids, *counts;      /* (size, T + 1), (size) */
+    uint64_t *hashes;           /* (size / G) the cursor's behind each global batch of it */
 };
 
 struct pipe_windows {
@@ -35,6 +39,7 @@ struct pipe_windows {
     struct pipe_position from;
     int64_t window_samples;
     int wake[2];                /* a pipe that ends the thread's waiting for bytes */
+    atomic_llong heard;         /* bytes that came */
     pthread_t thread;
     bool started;
 
@@ -79,6 +84,8 @@ static bool advance_window(struct pipe_windows *w, struct window *window, bool m
 {
     pthread_mutex_lock(&w->mutex);
     window->filled += more;
+    if (more && window->filled % w->options.global_batch == 0)
+        window->hashes[window->filled / w->options.global_batch - 1] = pipe_samples_cursor(samples).hash;
     window->whole = !more || window->filled == window->size;
     if (window->whole)
         window->end = pipe_samples_cursor(samples);
@@ -89,18 +96,23 @@ static bool advance_window(struct pipe_windows *w, struct window *window, bool m
     return go_on;
 }
 
-/* The window in which the run goes on must have what the run had of it: `filled` samples are there,
- * and as no more will be, all. */
+/* How many samples of the window in which the run goes on must be as they were. */
+static int64_t samples_had(const struct pipe_windows *w)
+{
+    return w->from.samples ? w->from.samples : w->from.taken;
+}
+
+/* They are: `filled` are there, which is all of them, or no more will be. */
 static struct error *check_resumed(const struct pipe_windows *w, int64_t filled,
-                                   const struct pipe_samples *samples)
+                                   struct pipe_samples *samples)
 {
     const struct pipe_position *const from = &w->from;
-    const int64_t had = from->samples ? from->samples : from->taken;
+    const int64_t had = samples_had(w);
     if (filled < had)
         return error_new(ERROR_INPUT, "the stream of training data ends %lld samples too early for "
                          "the run to go on; send all of it again from its beginning, or start another run",
                          (long long)(had - filled));
-    if (!from->samples || pipe_samples_cursor(samples).hash == from->end_hash)
+    if (filled > had || !from->end_hash || pipe_samples_cursor(samples).hash == from->end_hash)
         return NULL;
     return pipe_samples_differ(samples, pipe_samples_cursor(samples).bytes);
 }
@@ -119,7 +131,7 @@ static struct error *fill_windows(struct pipe_windows *w, struct pipe_samples *s
             const int64_t filled = window->filled + (count >= 0);
             if (count >= 0)
                 window->counts[window->filled] = count;
-            if (number == w->from.window && (count < 0 || filled == window->size))
+            if (number == w->from.window && (count < 0 || filled == samples_had(w)))
                 TRY(check_resumed(w, filled, samples));
             if (!advance_window(w, window, count >= 0, samples))
                 return NULL;
@@ -134,6 +146,7 @@ static void *run(void *self)
     struct pipe_samples_options options = w->options.samples;
     struct pipe_samples *samples = NULL;
     options.wake_fd = w->wake[0];
+    options.heard = &w->heard;
     struct error *e = pipe_samples_open(&samples, &options, &w->from.start);
     if (!e) {
         pthread_mutex_lock(&w->mutex);
@@ -159,8 +172,9 @@ static int64_t window_samples(const struct pipe_windows_options *o)
 
 size_t pipe_windows_bytes(const struct pipe_windows_options *options)
 {
-    return SLOTS * (size_t)window_samples(options) * ((size_t)options->samples.T + 2) *
-           sizeof(int32_t);
+    const size_t n = (size_t)window_samples(options);
+    return SLOTS * (n * ((size_t)options->samples.T + 2) * sizeof(int32_t) +
+                    n / (size_t)options->global_batch * sizeof(uint64_t));
 }
 
 static struct error *no_memory(const struct pipe_windows_options *o)
@@ -177,7 +191,8 @@ static struct error *allocate(struct pipe_windows *w)
         window->number = -1;
         window->ids = calloc(n * places, sizeof *window->ids);
         window->counts = calloc(n, sizeof *window->counts);
-        if (!window->ids || !window->counts)
+        window->hashes = calloc(n / (size_t)w->options.global_batch, sizeof *window->hashes);
+        if (!window->ids || !window->counts || !window->hashes)
             return no_memory(&w->options);
     }
     return NULL;
@@ -248,6 +263,7 @@ void pipe_windows_close(struct pipe_windows *windows)
     for (int i = 0; i < SLOTS; i++) {
         free(w->windows[i].ids);
         free(w->windows[i].counts);
+        free(w->windows[i].hashes);
     }
     error_destroy(w->failure);
     pthread_cond_destroy(&w->freed);
@@ -323,14 +339,47 @@ static void wait_a_while(struct pipe_windows *w)
     (void)pthread_cond_timedwait(&w->filled, &w->mutex, &until);
 }
 
+/* How long nothing has come, by the consumer's clock. */
+struct silence {
+    long long heard;
+    double since_s, told_s;
+};
+
+/* An error where nothing has come for too long. */
+static struct error *listen_to(struct pipe_windows *w, struct silence *silence)
+{
+    const struct pipe_windows_options *const o = &w->options;
+    const long long heard = w->heard;
+    const double now_s = clock_now_s();
+    if (heard != silence->heard) {
+        silence->heard = heard;
+        silence->since_s = now_s;
+        if (o->hear && now_s >= silence->told_s + hear_every_s) {
+            silence->told_s = now_s;
+            o->hear(o->hear_self);
+        }
+    }
+    if (o->silence_s <= 0 || now_s < silence->since_s + o->silence_s)
+        return NULL;
+    const bool standard_input = o->samples.path[0] == '-';
+    return error_new(ERROR_IO, "%s%s has sent nothing for %.0f s, after %lld bytes, and the run waits for it; "
+                     "look at what writes into it, and start the same command again with the stream from its "
+                     "beginning. If it pauses for so long at times, raise deadline.data",
+                     standard_input ? "standard input" : "", o->samples.path + standard_input, o->silence_s,
+                     heard);
+}
+
 /* Until find_batch knows; what it knows in spite of a failure is still given out. */
 static struct error *wait_for_batch(struct pipe_windows *w, struct pipe_take *take, enum found *found)
 {
+    const double start_s = clock_now_s();
+    struct silence silence = {.heard = w->heard, .since_s = start_s, .told_s = start_s};
     while ((*found = find_batch(w, take)) == WAIT && !w->failure) {
         if (w->options.stop_asked && w->options.stop_asked()) {
             take->stopped = true;
             return NULL;
         }
+        TRY(listen_to(w, &silence));
         wait_a_while(w);
     }
     if (*found != WAIT)
@@ -354,13 +403,16 @@ static void copy_batch(const struct pipe_windows *w, const struct window *window
     }
 }
 
-static struct pipe_position position_in(const struct window *window, int64_t taken)
+static struct pipe_position position_in(const struct pipe_windows *w, const struct window *window)
 {
+    const int64_t taken = w->taken;
     if (window->whole && taken == window->filled)
         return (struct pipe_position){.start = window->end, .window = window->number + 1};
-    return (struct pipe_position){.start = window->start, .window = window->number, .taken = taken,
-                                  .samples = window->whole ? window->filled : 0,
-                                  .end_hash = window->whole ? window->end.hash : 0};
+    return (struct pipe_position){
+        .start = window->start, .window = window->number, .taken = taken,
+        .samples = window->whole ? window->filled : 0,
+        .end_hash = window->whole ? window->end.hash
+                                  : window->hashes[taken / w->options.global_batch - 1]};
 }
 
 struct error *pipe_windows_take(struct pipe_windows *windows, int32_t *ids, int32_t *counts,
@@ -385,7 +437,7 @@ struct error *pipe_windows_take(struct pipe_windows *windows, int32_t *ids, int3
     copy_batch(w, window, samples, take->rows, ids, counts);
     pthread_mutex_lock(&w->mutex);
     w->taken += take->rows;
-    w->position = position_in(window, w->taken);
+    w->position = position_in(w, window);
     pthread_mutex_unlock(&w->mutex);
     return NULL;
 }

@@ -20,7 +20,8 @@ struct pipe_position {
     struct pipe_cursor start;    /* of the window */
     int64_t window;              /* its number */
     int64_t samples;             /* in it, where that is known; 0: as many as in others */
-    uint64_t end_hash;           /* the cursor's behind it, where that is known */
+    uint64_t end_hash;           /* the cursor's behind it, where `samples` is known; else behind what was
+                                  * taken; 0: not known, as a checkpoint of before has it */
     int64_t taken;               /* of them, given out */
 };
 
@@ -32,6 +33,10 @@ struct pipe_windows_options {
     uint64_t seed;
     bool drop_last;                         /* leave out a short last global batch */
     bool (*stop_asked)(void);               /* ends a wait for the pipe; NULL: nothing does */
+    double silence_s;                       /* a wait in which no byte comes for so long is an error; 0: none
+                                             * is */
+    void (*hear)(void *self);               /* is called now and then in a wait in which bytes come; or NULL */
+    void *hear_self;
 };
 
 struct pipe_windows;

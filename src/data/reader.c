@@ -30,6 +30,7 @@ struct reader {
     int64_t consumed;
     int64_t left;               /* of a plain file, to be read; INT64_MAX: all there is */
     int wake_fd;                /* of a pipe: ends its waiting; -1: a file */
+    atomic_llong *heard;        /* of a pipe: bytes that came; or NULL */
     char peeked[READER_PEEK_BYTES];    /* unpacked, and to be read again */
     size_t peeked_used, peeked_bytes;
 
@@ -67,6 +68,8 @@ static struct error *read_some(struct reader *r, char *buffer, size_t capacity, 
         return error_errno(ERROR_IO, "cannot read %s at byte %lld", r->path,
                            (long long)r->consumed);
     r->consumed += n;
+    if (r->heard)
+        atomic_fetch_add(r->heard, n);
     *got = (size_t)n;
     return NULL;
 }
@@ -302,7 +305,7 @@ static struct error *name_reader(struct reader *r, const char *path)
     return error_new(ERROR_MEMORY, "no memory to read %s", path);
 }
 
-static struct error *open_any(struct reader **out, const char *path, int wake_fd)
+static struct error *open_any(struct reader **out, const char *path, int wake_fd, atomic_llong *heard)
 {
     struct error *e;
     struct reader *r = calloc(1, sizeof *r);
@@ -310,6 +313,7 @@ static struct error *open_any(struct reader **out, const char *path, int wake_fd
         return error_new(ERROR_MEMORY, "no memory to read %s", path);
     r->fd = -1;
     r->wake_fd = wake_fd;
+    r->heard = heard;
     r->left = INT64_MAX;
     if ((e = name_reader(r, path)) || (e = open_descriptor(r, path)) || (e = recognise(r)) ||
         (e = prepare_unpacking(r))) {
@@ -322,12 +326,12 @@ static struct error *open_any(struct reader **out, const char *path, int wake_fd
 
 struct error *reader_open(struct reader **out, const char *path)
 {
-    return open_any(out, path, -1);
+    return open_any(out, path, -1, NULL);
 }
 
-struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd)
+struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd, atomic_llong *heard)
 {
-    return open_any(out, path, wake_fd);
+    return open_any(out, path, wake_fd, heard);
 }
 
 struct error *reader_open_range(struct reader **out, const char *path, int64_t from, int64_t to)

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,9 +32,11 @@ MUST_USE struct error *reader_open_range(struct reader **out, const char *path, 
 /*
  * Of a pipe: `path` is a fifo, or begins with "-" and stands for standard input. Waits for its
  * writer and first bytes, as every read waits for more; once `wake_fd` (borrowed) has something to
- * read, waiting ends with an ERROR_INTERRUPTED. A writer that has gone is the end of the data.
+ * read, waiting ends with an ERROR_INTERRUPTED. A writer that has gone is the end of the data. `heard`
+ * (borrowed; NULL: nobody asks) counts the bytes up as they come, for other threads.
  */
-MUST_USE struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd);
+MUST_USE struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd,
+                                        atomic_llong *heard);
 void reader_close(struct reader *reader);
 
 /* The next bytes; `*got` is less than `capacity` only at the end of the file. */

@@ -297,8 +297,8 @@ static void set_deadlines(const struct job *j)
     const struct config *c = j->config;
     comm_set_deadlines(j->comm, &(struct comm_deadlines){
         .answer_s = (double)c->deadline.answer, .init_s = (double)c->deadline.init,
-        .step_s = (double)c->deadline.step, .validation_s = (double)c->deadline.validation,
-        .save_s = (double)c->deadline.save});
+        .data_s = (double)c->deadline.data, .step_s = (double)c->deadline.step,
+        .validation_s = (double)c->deadline.validation, .save_s = (double)c->deadline.save});
 }
 
 /* Without its record a run goes on all the same. */

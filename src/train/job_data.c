@@ -162,10 +162,7 @@ struct error *job_open_feed(struct job *job)
                            step % j->steps_per_epoch);
     }
     const struct pipe_feed_options options = pipe_options(j);
-    struct pipe_position from = {.window = 0};
-    if (!j->config->run.allow_changed_data)
-        from = j->progress.stream;
-    return pipe_feed_open(&j->pipe, &options, &from);
+    return pipe_feed_open(&j->pipe, &options, &j->progress.stream);
 }
 
 struct feed job_feed(const struct job *job)

@@ -71,6 +71,13 @@ static struct error *allocate(struct pipe_feed *f)
     return NULL;
 }
 
+/* Bytes come, if slowly: nobody shall take this rank for stuck. */
+static void hear(void *self)
+{
+    const struct pipe_feed *const f = self;
+    comm_begin_phase(f->options.comm, COMM_DATA);
+}
+
 struct error *pipe_feed_open(struct pipe_feed **out, const struct pipe_feed_options *options,
                              const struct pipe_position *from)
 {
@@ -79,6 +86,8 @@ struct error *pipe_feed_open(struct pipe_feed **out, const struct pipe_feed_opti
     if (!f)
         return error_new(ERROR_MEMORY, "no memory for the pipe's feed (%zu bytes)", sizeof *f);
     f->options = *options;
+    f->options.windows.hear = hear;
+    f->options.windows.hear_self = f;
     f->documents = document_tokens_of(samples->tokenizer);
     f->step = options->first_step - 1;
     f->began = from->window > 0 || from->taken > 0;
@@ -87,7 +96,7 @@ struct error *pipe_feed_open(struct pipe_feed **out, const struct pipe_feed_opti
     if (!e)
         e = allocate(f);
     if (!e && comm_rank(options->comm) == 0)
-        e = pipe_windows_open(&f->windows, &options->windows, from);
+        e = pipe_windows_open(&f->windows, &f->options.windows, from);
     if (e) {
         pipe_feed_close(f);
         return e;

@@ -16,7 +16,7 @@ struct pipe_feed;
 
 struct pipe_feed_options {
     struct comm *comm;
-    struct pipe_windows_options windows;
+    struct pipe_windows_options windows;       /* but for `hear` */
     int micro_batch;                           /* rows of a read */
     int64_t first_step;                        /* of the run */
     bool mask_documents, restart_positions;    /* of windows of tokens */

@@ -79,10 +79,10 @@ struct pipe_windows_options run_data_pipe(const struct config *config,
             .min_bytes = config_min_bytes(c), .tokenizer = tokenizer,
             .format = text_format_of(job_wanted_spec(c).family), .add_start = c->data.start_token,
             .add_end = c->data.end_token, .vocabulary_size = c->model.vocabulary_size,
-            .T = (int)c->data.sequence_length,
+            .T = (int)c->data.sequence_length, .allow_changed = c->run.allow_changed_data,
         },
         .global_batch = (int)c->train.global_batch, .window = (int)c->data.pipe_window,
         .shuffle = c->data.shuffle, .seed = (uint64_t)c->run.seed, .drop_last = c->data.drop_last,
-        .stop_asked = stop_asked,
+        .stop_asked = stop_asked, .silence_s = (double)c->deadline.data,
     };
 }

@@ -231,10 +231,12 @@ static struct error *queue_step(struct trainer *t)
     struct feed_news news;
     comm_begin_step(p->comm, t->queued + 1);
     device_event_record(slot->begin, STREAM_COMPUTE);
+    comm_begin_phase(p->comm, COMM_DATA);
     TRY(hear_feed(t, &news));
     if (t->queued == t->last_step)
         return NULL;
     TRY(step_slot_fill(slot, &p->feed, &rates, p->stop_asked && p->stop_asked()));
+    comm_begin_phase(p->comm, COMM_STEP);
     slot->data_wait_s += news.waited_s;
     const bool full = news.step == FEED_WHOLE;
     TRY(t->parts.graphs && full && t->warm ? run_graph(t, slot) : run_step(t, slot));

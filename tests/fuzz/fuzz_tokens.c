@@ -189,7 +189,7 @@ static void assert_piped(const struct fuzz *f, const char *path, const struct de
     int32_t *const ids = malloc((size_t)(expected->count + 1) * sizeof *ids);
     int got;
     assert_non_null(ids);
-    assert_ok(reader_open_pipe(&reader, path, f->never[0]));
+    assert_ok(reader_open_pipe(&reader, path, f->never[0], NULL));
     assert_ok(pipe_tokens_open(&tokens, reader, VOCABULARY, expected->header));
     assert_ok(pipe_tokens_read(tokens, ids, (int)expected->count + 1, &got));
     assert_int_equal(got, expected->count);

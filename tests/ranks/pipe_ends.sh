@@ -34,7 +34,7 @@ grep -q '"samples": 400,' run-ends/metrics.jsonl
 
 # Its batches are gone with it.
 if "$GALLEY" inspect run-ends --batch 0 >run-batch.log 2>&1; then echo "a batch of a pipe was shown"; exit 1; fi
-refused 'trained on what came through a pipe (data.train "-"), of which no batch can be shown again' run-batch
+refused 'trained on what came through a pipe .*, of which no batch can be shown again' run-batch
 "$GALLEY" inspect run-ends | grep -q '^trained on a pipe: window ' || { echo "inspect shows no pipe"; exit 1; }
 
 # A slow writer is waited for, and the wait is counted.
@@ -88,6 +88,10 @@ bad_again() {
 }
 bad_again 'again from its beginning' 'cat valid.txt'
 bad_again 'is not what the run was trained on' 'cat valid.txt text'
+# Unless that is allowed: then it goes on behind as many bytes.
+piped 'cat valid.txt text' 2 run-slow --train.steps=30 --data.shuffle=false --run.allow_changed_data=true
+refused 'As run.allow_changed_data is set, the run goes on with what comes behind them' run-slow
+refused 'resuming  after step 20' run-slow
 piped 'cat text' 2 run-plan --train.steps=5 --dry-run
 refused 'to train on as it comes' run-plan
 if ! carries_input; then

@@ -15,11 +15,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { T = 16, G = 6, WINDOW = 20, VOCABULARY = 50257, TOKENS = 5040 };
 
 static int fuzzed = 300;
+static bool allow_changed;    /* in all options */
 
 /* ---- a pipe, and who writes into it ---- */
 
@@ -67,7 +69,8 @@ static void end_writer(struct writer *w)
 static struct pipe_windows_options options_of(const struct writer *w, bool shuffle)
 {
     return (struct pipe_windows_options){
-        .samples = {.path = w->fifo, .kind = CORPUS_TOKENS, .vocabulary_size = VOCABULARY, .T = T},
+        .samples = {.path = w->fifo, .kind = CORPUS_TOKENS, .vocabulary_size = VOCABULARY, .T = T,
+                    .allow_changed = allow_changed},
         .global_batch = G, .window = WINDOW, .shuffle = shuffle, .seed = 5,
     };
 }
@@ -113,6 +116,41 @@ static int take_all(const char *folder, struct bytes data, bool shuffle,
     pipe_windows_close(windows);
     end_writer(&w);
     return n;
+}
+
+/* The first take's error, or NULL where the stream is taken to its end. */
+static struct error *take_windows(const char *folder, struct bytes data, bool shuffle,
+                                  enum corpus_kind kind, const struct tokenizer *tokenizer,
+                                  const struct pipe_position *from)
+{
+    struct writer w;
+    struct pipe_windows *windows;
+    static struct step step;
+    begin_writer(&w, folder, data);
+    struct pipe_windows_options options = options_of(&w, shuffle);
+    options.samples.kind = kind;
+    options.samples.tokenizer = tokenizer;
+    assert_ok(pipe_windows_open(&windows, &options, from));
+    struct error *e;
+    do
+        e = pipe_windows_take(windows, step.ids, step.counts, &step.take);
+    while (!e && step.take.rows && !step.take.last);
+    pipe_windows_close(windows);
+    end_writer(&w);
+    return e;
+}
+
+static struct error *take_to_end(const char *folder, struct bytes data, enum corpus_kind kind,
+                                 const struct tokenizer *tokenizer,
+                                 const struct pipe_position *from)
+{
+    return take_windows(folder, data, true, kind, tokenizer, from);
+}
+
+static struct error *take_to_end_in_order(const char *folder, struct bytes data,
+                                          const struct pipe_position *from)
+{
+    return take_windows(folder, data, false, CORPUS_TOKENS, NULL, from);
 }
 
 struct world {
@@ -209,6 +247,138 @@ static void test_a_longer_stream_goes_on_behind_the_shorter_one(void **state)
     free(path);
 }
 
+/* Opens `fifo` for a reader that is there or comes, and writes. */
+static int begin_writing(const char *fifo, struct bytes data)
+{
+    const int fd = open(fifo, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data.data, data.count), data.count);
+    return fd;
+}
+
+/* Without shuffle samples are given out of a window that is still filled: what was taken of it is compared
+ * all the same. */
+static void test_what_was_taken_of_an_unfinished_window_is_compared(void **state)
+{
+    const struct world *const w = *state;
+    static struct step step, whole[STEPS + 1], rest[STEPS + 1];
+    const struct pipe_position begin = {.window = 0};
+    struct writer names = {.fifo = path_in(w->folder, "held.fifo")};
+    struct pipe_windows *windows;
+    assert_int_equal(mkfifo(names.fifo, 0600), 0);
+    const struct pipe_windows_options options = options_of(&names, false);
+    assert_ok(pipe_windows_open(&windows, &options, &begin));
+    const struct bytes some = {w->data.data, 1024 + 2 * (15 * T + 1)};    /* of a window of 24 samples */
+    const int fd = begin_writing(names.fifo, some);
+    assert_ok(pipe_windows_take(windows, step.ids, step.counts, &step.take));
+    const struct pipe_position at = pipe_windows_position(windows);
+    assert_int_equal(at.taken, G);
+    assert_int_equal(at.samples, 0);
+    pipe_windows_close(windows);
+    close(fd);
+    free(names.fifo);
+
+    const int n = take_all(w->folder, w->data, false, &begin, whole);
+    assert_int_equal(take_all(w->folder, w->data, false, &at, rest), n - 1);
+    assert_memory_equal(rest[0].ids, whole[1].ids, sizeof rest[0].ids);
+    w->data.data[1024 + 2 * 3 * T] ^= 1;    /* in what was taken */
+    assert_fails(take_to_end_in_order(w->folder, w->data, &at), "is not what the run was trained on");
+    w->data.data[1024 + 2 * 3 * T] ^= 1;
+    w->data.data[1024 + 2 * 7 * T] ^= 1;    /* behind it */
+    assert_ok(take_to_end_in_order(w->folder, w->data, &at));
+    w->data.data[1024 + 2 * 7 * T] ^= 1;
+}
+
+/* A stream that differs is gone on with behind as many bytes, where that is allowed. */
+static void test_a_changed_stream_goes_on_behind_as_many_bytes(void **state)
+{
+    const struct world *const w = *state;
+    static struct step whole[STEPS + 1], rest[STEPS + 1];
+    const struct pipe_position begin = {.window = 0};
+    for (int shuffle = 0; shuffle <= 1; shuffle++) {
+        const int n = take_all(w->folder, w->data, shuffle, &begin, whole);
+        w->data.data[1024 + 2 * 3 * T] ^= 1;
+        allow_changed = true;
+        assert_int_equal(take_all(w->folder, w->data, shuffle, &whole[6].after, rest), n - 7);
+        allow_changed = false;
+        w->data.data[1024 + 2 * 3 * T] ^= 1;
+        for (int s = 0; s < n - 7; s++)
+            assert_memory_equal(rest[s].ids, whole[7 + s].ids,
+                                (size_t)(rest[s].take.rows * PLACES) * sizeof(int32_t));
+    }
+}
+
+/* Of text it goes on with a whole record. */
+static void test_a_changed_text_goes_on_with_its_next_line(void **state)
+{
+    const struct world *const w = *state;
+    static const char vocabulary[] = "[PAD]\n[UNK]\n[BOS]\na\nb\n";
+    static struct step step;
+    struct tokenizer *tokenizer;
+    struct pipe_windows *windows;
+    struct writer writer;
+    char text[20 * 1000];
+    for (int line = 0; line < 1000; line++)    /* "a a a a a a a a a b\n" */
+        for (int i = 0; i < 20; i++)
+            text[line * 20 + i] = i == 19 ? '\n' : i % 2 ? ' ' : i == 18 ? 'b' : 'a';
+    assert_ok(tokenizer_create_wordpiece(&tokenizer, vocabulary, sizeof vocabulary - 1, "vocabulary",
+                                         &(struct wordpiece_options){.split = true}));
+    const struct pipe_position at = {.start = {.bytes = 70, .tokens = 5, .hash = 1}, .window = 1};
+    begin_writer(&writer, w->folder, (struct bytes){text, sizeof text});
+    struct pipe_windows_options options = options_of(&writer, false);
+    options.samples.tokenizer = tokenizer;
+    options.samples.allow_changed = true;
+    assert_ok(pipe_windows_open(&windows, &options, &at));
+    assert_ok(pipe_windows_take(windows, step.ids, step.counts, &step.take));
+    assert_int_equal(step.take.rows, G);
+    for (int t = 0; t < T; t++)    /* [BOS], nine times a, b */
+        assert_int_equal(step.ids[t], t % 11 == 0 ? 2 : t % 11 == 10 ? 4 : 3);
+    pipe_windows_close(windows);
+    end_writer(&writer);
+    tokenizer_destroy(tokenizer);
+}
+
+static int heard;
+
+static void count_heard(void *self)
+{
+    (void)self;
+    heard++;
+}
+
+/* A silent pipe is an error after a while, a slow one never. */
+static void test_a_pipe_that_sends_nothing_is_named(void **state)
+{
+    const struct world *const w = *state;
+    static struct step step;
+    struct writer names = {.fifo = path_in(w->folder, "slow.fifo")};
+    struct pipe_windows *windows;
+    assert_int_equal(mkfifo(names.fifo, 0600), 0);
+    struct pipe_windows_options options = options_of(&names, true);
+    options.window = 10000;
+    options.silence_s = 1;
+    options.hear = count_heard;
+    assert_ok(pipe_windows_open(&windows, &options, &(struct pipe_position){.window = 0}));
+    const pid_t child = fork();
+    if (child == 0) {
+        const int fd = open(names.fifo, O_WRONLY);
+        for (int i = 0; i < 6; i++) {
+            usleep(500000);
+            (void)!write(fd, w->data.data + i * 400, 400);
+        }
+        sleep(10);
+        _exit(0);
+    }
+    assert_true(child > 0);
+    assert_fails(pipe_windows_take(windows, step.ids, step.counts, &step.take),
+                 "slow.fifo has sent nothing for 1 s, after 2400 bytes");
+    assert_in_range(heard, 2, 3);
+    pipe_windows_close(windows);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    free(names.fifo);
+}
+
 static void test_a_writer_that_is_faster_waits(void **state)
 {
     const struct world *const w = *state;
@@ -235,28 +405,6 @@ static void test_a_writer_that_is_faster_waits(void **state)
     end_writer(&writer);
     free(data.data);
     free(path);
-}
-
-/* The first take's error, or NULL where the stream is taken to its end. */
-static struct error *take_to_end(const char *folder, struct bytes data, enum corpus_kind kind,
-                                 const struct tokenizer *tokenizer,
-                                 const struct pipe_position *from)
-{
-    struct writer w;
-    struct pipe_windows *windows;
-    static struct step step;
-    begin_writer(&w, folder, data);
-    struct pipe_windows_options options = options_of(&w, true);
-    options.samples.kind = kind;
-    options.samples.tokenizer = tokenizer;
-    assert_ok(pipe_windows_open(&windows, &options, from));
-    struct error *e;
-    do
-        e = pipe_windows_take(windows, step.ids, step.counts, &step.take);
-    while (!e && step.take.rows && !step.take.last);
-    pipe_windows_close(windows);
-    end_writer(&w);
-    return e;
 }
 
 static void test_what_is_wrong_is_told(void **state)
@@ -325,6 +473,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_sample_comes_once_and_wherever_it_is_taken_up),
         cmocka_unit_test(test_a_longer_stream_goes_on_behind_the_shorter_one),
+        cmocka_unit_test(test_what_was_taken_of_an_unfinished_window_is_compared),
+        cmocka_unit_test(test_a_changed_stream_goes_on_behind_as_many_bytes),
+        cmocka_unit_test(test_a_changed_text_goes_on_with_its_next_line),
+        cmocka_unit_test(test_a_pipe_that_sends_nothing_is_named),
         cmocka_unit_test(test_a_writer_that_is_faster_waits),
         cmocka_unit_test(test_what_is_wrong_is_told),
         cmocka_unit_test(test_damaged_streams_end_or_are_refused),
