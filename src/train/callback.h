@@ -81,6 +81,8 @@ struct callback {
                                 * the others it may already be some steps on */
     enum callback_who who;     /* EVERY_RANK: run is collective; of RANK_0's the others need to know
                                 * `exact` alone */
+    /* An error of a rank that others wait for ends the world, unless all return it alike; one of
+     * RANK_0's lets all ranks come to an end together, before which it may run once more. */
     struct error *(*run)(void *self, const struct step_report *report);
     void (*destroy)(void *self);
     void *self;

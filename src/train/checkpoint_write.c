@@ -259,8 +259,9 @@ struct error *checkpoint_write(const char *run_folder, const struct checkpoint *
     snprintf(path, sizeof path, "%s/step-%08lld.h5", folder, step);
 
     /* Known before anything is written, rather than found half-way. */
-    TRY(checkpoint_check_space(run_folder, checkpoint->parameters));
-    struct error *e = write_file(partial, checkpoint);
+    struct error *e = checkpoint_check_space(run_folder, checkpoint->parameters);
+    if (!e)
+        e = write_file(partial, checkpoint);
     if (!e)
         e = sync_path(partial, O_RDONLY);
     if (!e)

@@ -55,7 +55,7 @@ struct error *evaluate_dataset(const struct evaluation_options *options,
     if (!e)
         e = sum_stream(options, stream, &sums, &samples, &bytes);
     stream_close(stream);
-    TRY(e);
+    TRY(comm_agree(options->comm, e));
 
     double totals[] = {sums.loss, sums.loss_tokens, sums.metric_loss, sums.metric_tokens,
                        sums.correct, samples, bytes};

@@ -146,12 +146,12 @@ static void add_number(struct text *t, const char *name, double value)
 }
 
 /* `culprit` is NULL for a spike, in which all samples have a part. */
-static struct error *add_row(const struct guard *g, const struct step_report *report,
+static void add_row(const struct guard *g, const struct step_report *report,
                              const char *event, const char *action, const struct culprit *culprit)
 {
     struct text t = {g->row, g->row_bytes};
     if (!g->options.folder)
-        return NULL;
+        return;
     add(&t, "{\"step\": %lld, \"event\": \"%s\", \"action\": \"%s\"", (long long)report->step, event,
         action);
     add_number(&t, "event_loss", report->loss);
@@ -167,7 +167,7 @@ static struct error *add_row(const struct guard *g, const struct step_report *re
         add_number(&t, "norm_sigmas", report->norm_sigmas);
     }
     add(&t, "}");
-    return run_folder_add_metrics(g->options.folder, g->row);
+    run_folder_add_metrics(g->options.folder, g->row);
 }
 
 static bool is_rank_0(const struct guard *g)
@@ -208,7 +208,7 @@ static struct error *judge_not_finite(struct guard *g, const struct step_report 
     const bool over = g->options.on_nan == ON_NAN_STOP ||
                       g->counts.in_a_row > g->options.limit ||
                       (back && g->counts.rollbacks >= g->options.limit);
-    TRY(add_row(g, report, "not_finite", over ? "stop" : back ? "rollback" : "skip", &culprit));
+    add_row(g, report, "not_finite", over ? "stop" : back ? "rollback" : "skip", &culprit);
     if (over)
         return give_up(g, report, text);
     if (is_rank_0(g))
@@ -220,13 +220,13 @@ static struct error *judge_not_finite(struct guard *g, const struct step_report 
     return NULL;
 }
 
-static struct error *judge_spike(struct guard *g, const struct step_report *report)
+static void judge_spike(struct guard *g, const struct step_report *report)
 {
     if (is_rank_0(g))
         log_warning("step %lld is a spike: loss %.4f, %.1f standard deviations above the steps before, "
                     "norm %.4g, %.1f above; nothing was updated", (long long)report->step, report->loss,
                     report->loss_sigmas, report->grad_norm, report->norm_sigmas);
-    return add_row(g, report, "spike", "skip", NULL);
+    add_row(g, report, "spike", "skip", NULL);
 }
 
 struct error *guard_judge(struct guard *guard, const struct step_report *report,
@@ -237,5 +237,7 @@ struct error *guard_judge(struct guard *guard, const struct step_report *report,
         return judge_not_finite(guard, report, suspect, roll_back);
     if (report->skip != SKIP_OVERFLOW)
         guard->counts.in_a_row = 0;
-    return report->skip == SKIP_SPIKE ? judge_spike(guard, report) : NULL;
+    if (report->skip == SKIP_SPIKE)
+        judge_spike(guard, report);
+    return NULL;
 }

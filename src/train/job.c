@@ -7,23 +7,13 @@
 #include "base/tell.h"
 #include "train/checkpoint.h"
 #include "train/origin.h"
-#include "train/progress.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
 #include "train/run_tokenizer.h"
-#include "train/sampling.h"
-#include "train/saver.h"
-#include "train/saving.h"
-#include "train/snapshot.h"
-#include "train/time_limit.h"
 #include "train/trainer.h"
-#include "train/validation.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SLOW_DISK_BYTES_S 100e6    /* what a checkpoint is thought to be written with, before one was */
 
 /* ---- the run folder and its checkpoint ---- */
 
@@ -88,8 +78,7 @@ static struct error *share_progress(struct job *j)
     return NULL;
 }
 
-/* What the loss of a sample is divided by, as optimizer and trainer take it. */
-static int sample_positions(const struct config *c)
+int job_sample_positions(const struct config *c)
 {
     return strcmp(c->train.loss_mean, "positions") ? 0 : (int)c->data.sequence_length;
 }
@@ -131,7 +120,7 @@ struct model_spec job_wanted_spec(const struct config *c)
 }
 
 /* Gradients of fp16 activations would vanish, or overflow, without. */
-static bool scales_losses(const struct job *j)
+bool job_scales_losses(const struct job *j)
 {
     return j->kernels->activation == DTYPE_F16;
 }
@@ -175,8 +164,8 @@ struct error *job_make_model(struct job *j)
         .beta1 = c->optimizer.beta1, .beta2 = c->optimizer.beta2, .epsilon = c->optimizer.epsilon,
         .weight_decay = adamw ? c->optimizer.weight_decay : 0,
         .decay_matrices_only = !strcmp(c->optimizer.decay_on, "matrices"),
-        .sample_positions = sample_positions(c), .clip_norm = c->optimizer.clip_norm,
-        .scaled_positions = scales_losses(j)
+        .sample_positions = job_sample_positions(c), .clip_norm = c->optimizer.clip_norm,
+        .scaled_positions = job_scales_losses(j)
                                 ? c->train.global_batch * c->data.sequence_length : 0,
         .spike_sigma = c->train.spike_sigma, .spike_window = c->train.spike_window}));
     return snapshot_create(&j->snapshot, j->device, j->model, j->optimizer);
@@ -203,74 +192,6 @@ static struct error *make_guard(struct job *j)
         .counts = {.in_a_row = j->progress.nan_in_a_row, .rollbacks = j->progress.rollbacks}});
 }
 
-/* ---- callbacks ---- */
-
-/* What runs now and then also runs at the end; what never does, does not. */
-static struct cadence cadence_of(const struct config_cadence *when, bool at_start)
-{
-    return (struct cadence){
-        .every_steps = when->every_steps, .every_epochs = when->every_epochs,
-        .at_start = at_start, .at_end = when->every_steps > 0 || when->every_epochs > 0,
-    };
-}
-
-static struct error *add_validation(struct job *j)
-{
-    const struct cadence when =
-        cadence_of(&j->config->validation.when, j->config->validation.at_start);
-    return validation_callback(&j->callbacks[j->callback_count++], &when,
-                               &(struct evaluation_options){
-        .comm = j->comm, .model = j->model, .data = corpus_blend(j->validation),
-        .T = (int)j->config->data.sequence_length,
-        .sample_positions = sample_positions(j->config), .micro_batch = j->micro_batch,
-        .threads = (int)j->config->data.threads, .prefetch = (int)j->config->data.prefetch},
-                               &j->history, j->folder);
-}
-
-/* What rank 0 alone does now and then, with the model as it is after the step. */
-static void note_callback(struct job *j, const struct cadence *exact)
-{
-    j->callbacks[j->callback_count++] = (struct callback){.who = RANK_0, .exact = *exact};
-}
-
-static struct error *add_callbacks(struct job *j)
-{
-    const struct config *c = j->config;
-    const struct cadence sampling = cadence_of(&c->sampling.when, c->sampling.at_start);
-    struct cadence saving = cadence_of(&c->checkpoint.when, false);
-    saving.at_end = saving.at_stop = true;
-    TRY(progress_callback(&j->callbacks[j->callback_count++], j->comm, j->folder,
-                          c->train.log_every_steps, stdout));
-    if (j->validation)
-        TRY(add_validation(j));
-    if (!j->is_rank_0) {
-        if (c->sampling.sample_count > 0)
-            note_callback(j, &sampling);
-        note_callback(j, &saving);
-        return NULL;
-    }
-    if (c->sampling.sample_count > 0)
-        TRY(sampling_callback(&j->callbacks[j->callback_count++], &(struct sampling_options){
-            .when = sampling, .samples = c->sampling.samples, .sample_count = c->sampling.sample_count,
-            .sequence_length = (int)c->data.sequence_length, .model = j->model,
-            .tokenizer = j->tokenizer, .folder = j->folder, .out = stdout}));
-    TRY(checkpoint_check_space(c->run.folder, model_parameters(j->model)));
-    TRY(saver_create(&j->saver, c->run.folder, (int)c->checkpoint.keep));
-    TRY(saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){
-        .when = saving, .stop_on_error = !strcmp(c->checkpoint.on_error, "stop"),
-        .loss_scaling = scales_losses(j),
-        .saver = j->saver, .snapshot = j->snapshot, .tokenizer = j->tokenizer,
-        .config_yaml = j->config_yaml, .history = &j->history,
-        .counts = guard_counts(j->guard), .train_fingerprint = job_fingerprint(j), .pipe = j->pipe,
-        .seed = (uint64_t)c->run.seed, .world_size = comm_world_size(j->comm),
-        .saved_step = j->resumed ? j->progress.step : -1}));
-    if (isinf(j->end_s))
-        return NULL;
-    return time_limit_callback(&j->callbacks[j->callback_count++], &(struct time_limit_options){
-        .end_s = j->end_s, .margin_s = (double)c->run.time_margin_s, .saver = j->saver,
-        .first_write_s = 3.0 * (double)j->snapshot->bytes / SLOW_DISK_BYTES_S});
-}
-
 struct error *job_make_trainer(struct job *j)
 {
     return trainer_create(&j->trainer, &(struct trainer_parts){
@@ -278,7 +199,7 @@ struct error *job_make_trainer(struct job *j)
         .optimizer = j->optimizer, .buckets = j->buckets, .feed = job_feed(j),
         .schedule = &j->schedule, .micro_batch = j->micro_batch,
         .micro_batches = j->micro_batches, .T = (int)j->config->data.sequence_length,
-        .sample_positions = sample_positions(j->config),
+        .sample_positions = job_sample_positions(j->config),
         .steps_per_epoch = j->steps_per_epoch, .last_step = j->last_step,
         .check_every_steps = j->config->train.check_every_steps,
         .steps_ahead = device_runs_behind(j->device) ? 1 : 0, .guard = j->guard,
@@ -352,7 +273,7 @@ static struct error *open_stages(struct job *j, struct config *config)
     TRY(job_load_values(j));
     TRY(comm_agree(j->comm, open_exchange(j)));
     TRY(comm_agree(j->comm, make_guard(j)));
-    TRY(comm_agree(j->comm, add_callbacks(j)));
+    TRY(comm_agree(j->comm, job_add_callbacks(j)));
     TRY(comm_agree(j->comm, job_make_trainer(j)));
     return comm_agree(j->comm, check_stop(j));
 }

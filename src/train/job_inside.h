@@ -1,5 +1,5 @@
-/* job_inside.h - the inside of a job, shared by job.c, which runs one, and job_plan.c, which only
- * plans it. */
+/* job_inside.h - the inside of a job, shared by job.c, which runs one, and its parts: job_plan.c,
+ * which only plans it, job_data.c, job_values.c, job_callbacks.c. */
 #ifndef GALLEY_TRAIN_JOB_INSIDE_H
 #define GALLEY_TRAIN_JOB_INSIDE_H
 
@@ -13,7 +13,7 @@
 #include "train/snapshot.h"
 #include "train/trainer.h"
 
-enum { JOB_CALLBACKS = 5 };
+enum { JOB_CALLBACKS = 6 };
 
 struct job {
     struct comm *comm;
@@ -70,6 +70,13 @@ MUST_USE struct error *job_plan_steps(struct job *job);
 MUST_USE struct error *job_open_device(struct job *job);
 MUST_USE struct error *job_make_model(struct job *job);
 MUST_USE struct error *job_make_trainer(struct job *job);
+
+/* Those of this rank, and on the others notes of when rank 0 has some. */
+MUST_USE struct error *job_add_callbacks(struct job *job);
+/* What the loss of a sample is divided by, as optimizer, trainer and validation take it. */
+int job_sample_positions(const struct config *config);
+/* Whether losses are scaled, as fp16 needs it. */
+bool job_scales_losses(const struct job *job);
 
 /* Collective. All ranks' data; rank 0 first, whose cache the others find. */
 MUST_USE struct error *job_open_data(struct job *job);

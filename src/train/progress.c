@@ -115,7 +115,7 @@ static void format_more(char *text, size_t bytes, const struct progress_bar *p,
                  (long long)p->skipped);
 }
 
-static struct error *add_row(struct progress_bar *p, const struct step_report *r,
+static void add_row(struct progress_bar *p, const struct step_report *r,
                              const struct stragglers *s)
 {
     char row[1152], loss[32], perplexity[32], norm[32], more[384];
@@ -131,7 +131,7 @@ static struct error *add_row(struct progress_bar *p, const struct step_report *r
              json_number(norm, r->grad_norm), (long long)r->samples, (long long)r->tokens,
              (double)p->tokens / p->step_s, 1e3 * p->step_s / steps,
              1e3 * p->times.data_wait_s / steps, 1e3 * p->times.comm_wait_s / steps, more);
-    return run_folder_add_metrics(p->folder, row);
+    run_folder_add_metrics(p->folder, row);
 }
 
 static struct error *tell_steps(struct progress_bar *p, const struct step_report *report)
@@ -140,7 +140,7 @@ static struct error *tell_steps(struct progress_bar *p, const struct step_report
     TRY(stragglers_find(&stragglers, p->comm, &p->times, p->all));
     if (p->folder) {
         print_line(p, report, &stragglers);
-        TRY(add_row(p, report, &stragglers));
+        add_row(p, report, &stragglers);
     }
     p->steps = p->skipped = p->tokens = 0;
     p->step_s = 0;

@@ -20,6 +20,8 @@ struct run_folder {
     char path[PATH_BYTES];
     int lock;             /* descriptor of .lock, -1: not held */
     FILE *metrics, *samples;
+    bool broken;          /* a row could not be written */
+    struct error *failure;    /* why, until it is told */
 };
 
 /* path/name; paths were checked to fit. */
@@ -130,6 +132,7 @@ void run_folder_close(struct run_folder *folder)
         fclose(folder->samples);
     if (folder->lock >= 0)
         close(folder->lock);
+    error_destroy(folder->failure);
     free(folder);
 }
 
@@ -197,20 +200,27 @@ struct error *run_folder_start_logs(struct run_folder *folder, int64_t step)
     return start_log(folder, "samples.jsonl", step, &folder->samples);
 }
 
-static struct error *add_row(const struct run_folder *f, FILE *file, const char *name,
-                             const char *json)
+static void add_row(struct run_folder *f, FILE *file, const char *name, const char *json)
 {
-    if (fprintf(file, "%s\n", json) < 0 || fflush(file))
-        return error_errno(ERROR_IO, "cannot write %s/%s", f->path, name);
-    return NULL;
+    if (f->broken || (fprintf(file, "%s\n", json) >= 0 && !fflush(file)))
+        return;
+    f->failure = error_errno(ERROR_IO, "cannot write %s/%s", f->path, name);
+    f->broken = true;
 }
 
-struct error *run_folder_add_metrics(struct run_folder *folder, const char *json)
+void run_folder_add_metrics(struct run_folder *folder, const char *json)
 {
-    return add_row(folder, folder->metrics, "metrics.jsonl", json);
+    add_row(folder, folder->metrics, "metrics.jsonl", json);
 }
 
-struct error *run_folder_add_sample(struct run_folder *folder, const char *json)
+void run_folder_add_sample(struct run_folder *folder, const char *json)
 {
-    return add_row(folder, folder->samples, "samples.jsonl", json);
+    add_row(folder, folder->samples, "samples.jsonl", json);
+}
+
+struct error *run_folder_check(struct run_folder *folder)
+{
+    struct error *e = folder->failure;
+    folder->failure = NULL;
+    return e;
 }

@@ -79,7 +79,7 @@ static struct error *write_sample(const struct sampling *s, const struct sample 
         .step = report->step, .epoch = report_epochs(report), .sampler = &sample->sampler,
         .max_length = sample->length, .prompt = sample->text, .written = &written}, &json);
     if (!e)
-        e = run_folder_add_sample(s->options.folder, json);
+        run_folder_add_sample(s->options.folder, json);
     free(json);
     generated_release(&written);
     return e;
@@ -91,7 +91,7 @@ static struct error *sampling_run(void *self, const struct step_report *report)
     for (int i = 0; i < s->options.sample_count; i++) {
         struct error *e = write_sample(s, &s->samples[i], report);
         if (e)
-            return error_context(e, "sample %d", i);
+            return error_context(e, "sample %d after step %lld", i, (long long)report->step);
     }
     return NULL;
 }

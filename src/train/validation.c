@@ -14,7 +14,7 @@ struct validation {
     struct run_folder *folder;    /* rank 0 only */
 };
 
-static struct error *report_result(struct validation *v, const struct step_report *report,
+static void report_result(struct validation *v, const struct step_report *report,
                                    const struct evaluation *result)
 {
     char row[256];
@@ -27,7 +27,7 @@ static struct error *report_result(struct validation *v, const struct step_repor
              "\"validation_perplexity\": %.9g, \"validation_accuracy\": %.9g}",
              (long long)report->step, report_epochs(report), result->loss, result->perplexity,
              result->accuracy);
-    return run_folder_add_metrics(v->folder, row);
+    run_folder_add_metrics(v->folder, row);
 }
 
 static struct error *validation_run(void *self, const struct step_report *report)
@@ -39,7 +39,9 @@ static struct error *validation_run(void *self, const struct step_report *report
         .step = report->step, .epoch = report_epochs(report), .validation_loss = result.loss,
         .validation_perplexity = result.perplexity, .validation_accuracy = result.accuracy,
     }));
-    return v->folder ? report_result(v, report, &result) : NULL;
+    if (v->folder)
+        report_result(v, report, &result);
+    return NULL;
 }
 
 struct error *validation_callback(struct callback *callback, const struct cadence *when,
