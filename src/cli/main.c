@@ -1,4 +1,5 @@
 /* main.c - finds the verb, runs it, prints its error once, and ends all ranks together. */
+#include "base/distance.h"
 #include "base/log.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
@@ -69,13 +70,24 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
+static struct error *unknown_verb(const char *name)
+{
+    const struct verb *nearest = verbs[0];
+    for (int i = 1; i < VERBS; i++)
+        if (name_distance(name, verbs[i]->name) < name_distance(name, nearest->name))
+            nearest = verbs[i];
+    const bool near = 2 * name_distance(name, nearest->name) <= (int)strlen(name);
+    return error_new(ERROR_USAGE, "no verb \"%s\"%s%s; galley --help lists them", name,
+                     near ? "; the nearest is " : "", near ? nearest->name : "");
+}
+
 static struct error *run(struct cli *cli, int argc, char **argv)
 {
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
         return print_help(argc > 2 ? argv[2] : NULL);
     const struct verb *verb = find_verb(argv[1]);
     if (!verb)
-        return error_new(ERROR_USAGE, "no verb \"%s\"; galley --help lists them", argv[1]);
+        return unknown_verb(argv[1]);
     if (wants_help(argc - 1, argv + 1)) {
         print_verb_help(verb);
         return NULL;

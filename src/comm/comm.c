@@ -6,12 +6,9 @@
  * wait (mpi_yield_when_idle): ranks are often as many as cores, and a rank that spins at a barrier
  * takes the core that the rank it waits for needs.
  */
-#include "comm/comm.h"
+#include "comm/comm_inside.h"
 
-#include "base/clock.h"
-#include "base/tell.h"
 #include "comm/mpi_error.h"
-#include "comm/watch.h"
 #include "comm/world.h"
 
 #include <mpi.h>
@@ -23,19 +20,8 @@
 #include <unistd.h>
 
 enum {
-    MESSAGE_BYTES = 4096,
     START_S = 300,    /* for all ranks to come to MPI_Init */
     END_S = 60,       /* and through MPI_Finalize, once all have come to the end */
-};
-
-struct comm {
-    MPI_Comm control, gradients;
-    int rank, world_size, local_rank, local_size;
-    char host[MPI_MAX_PROCESSOR_NAME + 1];
-    uint64_t *hashes;    /* (world_size): what comm_check_equal gathers, between steps */
-    bool agreed;    /* the error on its way to main is the same on every rank */
-    struct watch_place *places;    /* of every rank */
-    struct watch *watch;           /* NULL in a world of one */
 };
 
 static struct error *find_places(struct comm *c)
@@ -256,9 +242,8 @@ MPI_Comm comm_gradient_world(const struct comm *comm)
     return comm->gradients;
 }
 
-/* The one place where control collectives of numbers wait. */
-static struct error *reduce(struct comm *comm, void *values, int count, MPI_Datatype type, MPI_Op op,
-                            const char *what)
+struct error *comm_reduce(struct comm *comm, void *values, int count, MPI_Datatype type, MPI_Op op,
+                          const char *what)
 {
     comm_begin_wait(comm, what);
     const int code = MPI_Allreduce(MPI_IN_PLACE, values, count, type, op, comm->control);
@@ -268,17 +253,17 @@ static struct error *reduce(struct comm *comm, void *values, int count, MPI_Data
 
 struct error *comm_sum(struct comm *comm, double *values, int count)
 {
-    return reduce(comm, values, count, MPI_DOUBLE, MPI_SUM, "a sum of numbers");
+    return comm_reduce(comm, values, count, MPI_DOUBLE, MPI_SUM, "a sum of numbers");
 }
 
 struct error *comm_sum_int64(struct comm *comm, int64_t *values, int count)
 {
-    return reduce(comm, values, count, MPI_INT64_T, MPI_SUM, "a sum of counts");
+    return comm_reduce(comm, values, count, MPI_INT64_T, MPI_SUM, "a sum of counts");
 }
 
 struct error *comm_max(struct comm *comm, double *values, int count)
 {
-    return reduce(comm, values, count, MPI_DOUBLE, MPI_MAX, "a maximum");
+    return comm_reduce(comm, values, count, MPI_DOUBLE, MPI_MAX, "a maximum");
 }
 
 struct error *comm_broadcast(struct comm *comm, void *bytes, size_t count)
@@ -309,112 +294,4 @@ struct error *comm_barrier(struct comm *comm)
     const int code = MPI_Barrier(comm->control);
     comm_end_wait(comm);
     return mpi_check(code, "MPI_Barrier");
-}
-
-/* What most ranks have; of equals that of the lowest rank. */
-static uint64_t majority(const uint64_t *hashes, int n)
-{
-    int best = 0, best_count = 0;
-    for (int i = 0; i < n; i++) {
-        int count = 0;
-        for (int j = 0; j < n; j++)
-            count += hashes[j] == hashes[i];
-        if (count > best_count) {
-            best = i;
-            best_count = count;
-        }
-    }
-    return hashes[best];
-}
-
-struct error *comm_check_equal(struct comm *comm, const char *what, uint64_t hash)
-{
-    const int n = comm->world_size;
-    uint64_t *const hashes = comm->hashes;
-    struct error *e = comm_all_gather(comm, &hash, hashes, sizeof hash);
-    if (!e) {
-        const uint64_t most = majority(hashes, n);
-        char ranks[256] = "";
-        size_t used = 0;
-        int different = 0;
-        for (int r = 0; r < n; r++) {
-            if (hashes[r] == most)
-                continue;
-            different++;
-            if (used < sizeof ranks - 16)
-                used += (size_t)snprintf(ranks + used, sizeof ranks - used, "%s%d",
-                                         used ? ", " : "", r);
-        }
-        if (different > 0) {
-            e = error_new(ERROR_COMMUNICATION, "ranks disagree on %s: rank%s %s differ%s from the "
-                          "others", what,
-                          different > 1 ? "s" : "", ranks, different > 1 ? "" : "s");
-            comm->agreed = true;
-        }
-    }
-    return e;
-}
-
-/* The message of `source`, the same on every rank. */
-static struct error *share_message(struct comm *comm, struct error *mine, int source,
-                                   bool everywhere)
-{
-    struct {
-        enum error_kind kind;
-        char text[MESSAGE_BYTES];
-    } message = {0};
-    if (comm->rank == source) {
-        message.kind = error_kind(mine);
-        if (everywhere || comm->world_size == 1)
-            snprintf(message.text, sizeof message.text, "%s", error_message(mine));
-        else
-            snprintf(message.text, sizeof message.text, "on rank %d of host %s: %s", comm->rank,
-                     comm->host, error_message(mine));
-    }
-    error_destroy(mine);
-    comm_begin_wait(comm, "an error's text");
-    const int code = MPI_Bcast(&message, (int)sizeof message, MPI_BYTE, source, comm->control);
-    comm_end_wait(comm);
-    TRY(mpi_check(code, "MPI_Bcast"));
-    comm->agreed = true;
-    return error_new(message.kind, "%s", message.text);
-}
-
-struct error *comm_agree(struct comm *comm, struct error *mine)
-{
-    /* The lowest rank with an error, and how many there are, in one sum each. */
-    int lowest = mine ? comm->rank : comm->world_size, failed = mine ? 1 : 0;
-    struct error *e = reduce(comm, &lowest, 1, MPI_INT, MPI_MIN, "agreement on errors");
-    if (!e)
-        e = reduce(comm, &failed, 1, MPI_INT, MPI_SUM, "agreement on errors");
-    if (e) {
-        if (!mine)
-            return e;
-        error_destroy(e);
-        return mine;
-    }
-    if (failed == 0)
-        return NULL;
-    return share_message(comm, mine, lowest, failed == comm->world_size);
-}
-
-int comm_end(struct comm *comm, struct error *error)
-{
-    const int code = error_exit_code(error);
-    if (!comm || comm->world_size == 1 || comm->agreed) {
-        if (!comm || comm->rank == 0)
-            tell(stderr, "galley: %s\n", error_message(error));
-        error_destroy(error);
-        return code;
-    }
-
-    /* Nobody else may know: this rank speaks and ends all. Where every rank failed at the same
-     * moment, rank 0 is first, and ends the others before they speak. */
-    if (comm->rank != 0)
-        usleep(1000000);
-    tell(stderr, "galley: rank %d (%s): %s\n", comm->rank, comm->host, error_message(error));
-    fflush(NULL);
-    error_destroy(error);
-    MPI_Abort(MPI_COMM_WORLD, code);
-    _exit(code);
 }

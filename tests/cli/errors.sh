@@ -22,6 +22,18 @@ refuse() {
     fi
 }
 
+# A command that is wrong before ranks know of each other.
+for command in trian 'score --bogus'; do
+    # shellcheck disable=SC2086
+    timeout 20 mpirun --oversubscribe --bind-to none -n 3 "$GALLEY" $command >out.log 2>&1
+    rc=$?
+    [ $rc = 2 ] && [ "$(grep -c 'galley: ' out.log)" = 1 ] || {
+        echo "$command: exit code $rc (expected 2):"
+        cat out.log
+        failures=$((failures + 1))
+    }
+done
+
 head -c 5000 /dev/urandom >binary.bin
 printf 'good line\nbad \xff\xfe line\n' >latin.txt
 : >empty.txt

@@ -34,6 +34,6 @@ for file in $(find src kernels -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh');
     head -n 1 "$file" | grep -q '^/\*' || complain "$file does not begin with its purpose"
 done
 grep -rnE '\b(getenv|secure_getenv|setenv)\(' src kernels | grep -vE '^src/(cli|comm)/' && complain "the environment is read in src/cli and src/comm only"
-grep -rnE '\b(exit|_exit|abort)\(' src kernels | grep -vE '^src/(cli/main|comm/comm|comm/hang|base/error|formats/h5_catalog)\.c:|: \* ' && complain "only main, comm_end, a hang and BUG end the process (and a child that reads HDF5 itself)"
+grep -rnE '\b(exit|_exit|abort)\(' src kernels | grep -vE '^src/(cli/main|comm/comm|comm/agree|comm/hang|base/error|formats/h5_catalog)\.c:|: \* ' && complain "only main, comm_end, a hang and BUG end the process (and a child that reads HDF5 itself)"
 grep -rnE '#if 0|TODO|FIXME' src kernels && complain "unfinished places"
 exit $failed
