@@ -7,10 +7,16 @@
 # --signal=B:USR1@300), by galley itself, which looks at the time left, or by TERM, which Slurm sends when
 # it preempts, cancels or ends the job; then it is Slurm who decides whether the job comes back.
 #
+# A run that was lost, with a rank, a node or one of mpirun's daemons that died or went out of reach, is
+# queued again too: when its folder says neither that it is done, nor that it told an error, whatever mpirun's
+# exit code. Slurm does that itself only where it finds out before the ranks do. One that got no further
+# since it was started last is lost for good after GALLEY_TRIES restarts.
+#
 # From the environment:
 #   GALLEY_LAUNCHER   mpirun (default), or srun, where the site wants its own starter (needs PMIx)
 #   GALLEY_MPIRUN     more options for mpirun, such as "--mca btl_tcp_if_include ib0"
 #   GALLEY_REQUEUE    no: do not queue again, only end with 75
+#   GALLEY_TRIES      3: see above
 set -u
 
 # Ranks of a node: what the job asked for; and the cores of each, so that none shares a core or crosses
@@ -42,6 +48,10 @@ if [ "$cores" = 1 ] && [ "${start[0]}" = mpirun ]; then
     start=(mpirun --map-by "ppr:$per_node:node" --bind-to none ${GALLEY_MPIRUN:-})
 fi
 
+# "STATE step N FOLDER"; nothing for a command that trains no run.
+run_state() { "$(dirname "$0")/../launch/run-state" "$@" 2>/dev/null; }
+before=$(run_state "$@")
+
 "${start[@]}" "$@" &
 ranks=$!
 terminated=no
@@ -52,8 +62,21 @@ while kill -0 $ranks 2>/dev/null; do
     code=$?
 done
 
-if [ $code = 75 ] && [ $terminated = no ] && [ "${GALLEY_REQUEUE:-yes}" = yes ]; then
-    echo "launch.sh: saved; the job is queued again" >&2
+# Why the job is to be queued again; nothing: it is not.
+after=$(run_state "$@")
+why=
+if [ $code = 75 ]; then
+    why=saved
+elif [ $code != 2 ] && [[ $after == @(running|stopped)* ]]; then
+    [ $code != 0 ] || code=1
+    if [ "${after#* }" != "${before#* }" ] || [ "${SLURM_RESTART_COUNT:-0}" -lt "${GALLEY_TRIES:-3}" ]; then
+        why="the run was lost ($after)"
+    else
+        echo "launch.sh: the run was lost ($after) again, and is no further than before" >&2
+    fi
+fi
+if [ -n "$why" ] && [ $terminated = no ] && [ "${GALLEY_REQUEUE:-yes}" = yes ]; then
+    echo "launch.sh: $why; the job is queued again" >&2
     # Slurm ends this script by TERM: one that ends by itself meanwhile may end the job for good.
     trap - TERM
     scontrol requeue "$SLURM_JOB_ID" && sleep 60

@@ -3,7 +3,9 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "cli/verbs.h"
+#include "train/checkpoint.h"
 #include "train/job.h"
+#include "train/run_state.h"
 
 #include <math.h>
 #include <string.h>
@@ -64,6 +66,35 @@ static struct error *load(struct config **config, int argc, char **argv)
     return config_load(config, argv[1], (const char *const *)(argv + 2), argc - 2);
 }
 
+/* Whether it is among the arguments, from which it is taken. */
+static bool take_flag(const char *name, int *argc, char **argv)
+{
+    int kept = 0;
+    for (int i = 0; i < *argc; i++)
+        if (strcmp(argv[i], name))
+            argv[kept++] = argv[i];
+    const bool found = kept < *argc;
+    *argc = kept;
+    return found;
+}
+
+/* For scripts: "done step 400 runs/books"; step -1: nothing was saved yet. */
+static struct error *print_state(int argc, char **argv)
+{
+    struct config *config;
+    enum run_state state;
+    int64_t step;
+    TRY(load(&config, argc, argv));
+    const char *const folder = config->run.folder;
+    struct error *e = run_state_read(folder, &state);
+    if (!e)
+        e = checkpoint_newest_step(folder, &step);
+    if (!e)
+        printf("%s step %lld %s\n", run_state_name(state), (long long)step, folder);
+    config_destroy(config);
+    return e;
+}
+
 static void warn_of_binding(const struct comm *comm)
 {
     int allowed, share;
@@ -79,6 +110,8 @@ static struct error *run_train(struct cli *cli, int argc, char **argv)
     struct job *job = NULL;
     struct request request = {.dry_run = false};
     double end_s = INFINITY;
+    if (take_flag("--state", &argc, argv))
+        return print_state(argc, argv);
     stop_catch_signals();
     TRY(cli_open_comm(cli));
     struct error *e = comm_agree(cli->comm, take_request(&request, &argc, argv));
@@ -120,6 +153,8 @@ const struct verb verb_train = {
         "(run.folder): where it holds a checkpoint, training goes on from there.\n\n"
         "  --reproducible      the same losses, bit for bit, for every power of two of CPU ranks, at a cost\n"
         "                      (train.reproducible below)\n"
+        "  --state             print \"STATE step N FOLDER\" of the run: new, running, stopped, failed or done,\n"
+        "                      and its newest checkpoint's step, -1 without. What is killed stays \"running\"\n"
         "  --dry-run           tell parameters, bytes of every buffer, size of a checkpoint, steps,\n"
         "                      tokens and fingerprint of the data, and whether it fits; writes\n"
         "                      nothing, and allocates nothing of it\n"

@@ -109,6 +109,8 @@ MUST_USE struct error *checkpoint_verify(const char *path);
 MUST_USE struct error *checkpoint_find_newest(const char *run_folder, char **path);
 /* Where that of a step is, or would be; for the caller to free. */
 MUST_USE struct error *checkpoint_path_of(const char *run_folder, int64_t step, char **path);
+/* The step of the newest by its name, damaged or not; -1: there is none. */
+MUST_USE struct error *checkpoint_newest_step(const char *run_folder, int64_t *step);
 /* An error where a run has checkpoints, good or damaged: those of a new run would stand among them,
  * and the newest by its number would be an old one. */
 MUST_USE struct error *checkpoint_expect_none(const char *run_folder);

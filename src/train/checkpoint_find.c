@@ -125,6 +125,15 @@ struct error *checkpoint_find_newest(const char *run_folder, char **path)
     return NULL;
 }
 
+struct error *checkpoint_newest_step(const char *run_folder, int64_t *step)
+{
+    struct steps steps;
+    TRY(list_steps(run_folder, &steps));
+    *step = steps.count > 0 ? steps.list[0] : -1;
+    free(steps.list);
+    return NULL;
+}
+
 struct error *checkpoint_expect_none(const char *run_folder)
 {
     struct steps steps;

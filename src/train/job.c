@@ -9,6 +9,7 @@
 #include "train/origin.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
+#include "train/run_state.h"
 #include "train/run_tokenizer.h"
 #include "train/trainer.h"
 
@@ -38,6 +39,7 @@ static struct error *open_folder(struct job *j)
     if (!j->is_rank_0)
         return NULL;
     TRY(run_folder_open(&j->folder, j->config->run.folder));
+    TRY(run_state_write(j->config->run.folder, RUN_RUNNING));
     TRY(open_checkpoint(j));
     if (j->resumed || !*j->config->run.start_from)
         return NULL;
@@ -300,6 +302,21 @@ static struct error *tell_plan(const struct job *j)
     return NULL;
 }
 
+/* On rank 0, once the folder is its own; takes what the run ends with, `e` or NULL, and returns it, or
+ * why that cannot be noted. */
+static struct error *note_end(const struct job *j, struct error *e)
+{
+    if (!j->folder)
+        return e;
+    const bool stopped = e && error_kind(e) == ERROR_INTERRUPTED;
+    struct error *note = run_state_write(j->config->run.folder,
+                                         stopped ? RUN_STOPPED : e ? RUN_FAILED : RUN_DONE);
+    if (!e)
+        return note;
+    error_destroy(note);    /* the first error is the one to tell */
+    return e;
+}
+
 struct error *job_open(struct job **out, struct comm *comm, struct config *config,
                        double end_s)
 {
@@ -317,6 +334,7 @@ struct error *job_open(struct job **out, struct comm *comm, struct config *confi
     if (!e)
         e = comm_agree(comm, tell_plan(j));
     if (e) {
+        e = note_end(j, e);
         job_close(j);
         return e;
     }
@@ -352,9 +370,8 @@ void job_close(struct job *job)
     free(job);
 }
 
-struct error *job_run(struct job *job)
+static struct error *run_to_end(struct job *j)
 {
-    struct job *j = job;
     struct error *e = trainer_run(j->trainer);
     if (e) {
         buckets_abandon(j->buckets);
@@ -367,4 +384,9 @@ struct error *job_run(struct job *job)
     TRY(comm_max(j->comm, &resident, 1));
     log_info("memory  %.1f MB resident at the end, the most of any rank", 1e-6 * resident);
     return NULL;
+}
+
+struct error *job_run(struct job *job)
+{
+    return note_end(job, run_to_end(job));
 }

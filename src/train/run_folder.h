@@ -4,6 +4,7 @@
  *   config.yaml      the effective configuration
  *   metrics.jsonl    a row per logged step and per validation
  *   samples.jsonl    a row per generated text
+ *   state            running, stopped, failed or done (run_state.h)
  *   checkpoints/     step-00001234.h5
  *   cache/           unpacked text and sample index of the data
  *   flight/          what every rank did last, and the report of a hang

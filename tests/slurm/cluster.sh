@@ -8,6 +8,7 @@
 #   cluster.sh exec  FOLDER COMMAND...           sbatch, squeue, scontrol ... against it
 #   cluster.sh on    FOLDER NODE COMMAND...      on node n1, n2 ...
 #   cluster.sh wait  FOLDER JOB [SECONDS=60]     for a job's end; prints state and exit code
+#   cluster.sh pids  FOLDER NODE                 of all processes there
 #   cluster.sh kill  FOLDER NODE                 as if the node lost power
 #   cluster.sh stop  FOLDER                      ends all daemons and jobs; FOLDER stays
 set -eu -o pipefail
@@ -24,7 +25,7 @@ if [ "$verb" = can ]; then
         echo "needs namespaces and cgroups"; exit 77; }
     exit 0
 fi
-[[ $folder == /* ]] || die "usage: cluster.sh can | start|exec|on|wait|kill|stop ABSOLUTE-FOLDER ..."
+[[ $folder == /* ]] || die "usage: cluster.sh can | start|exec|on|wait|pids|kill|stop ABSOLUTE-FOLDER ..."
 
 tag=gs$(printf %s "$folder" | cksum | cut -d' ' -f1)    # names of namespaces, unique per FOLDER
 # Not `ip netns exec`: it hides /sys/fs/cgroup.
@@ -161,6 +162,9 @@ wait)
         sleep 0.2
     done
     die "job $job did not end in $limit s: $(echo "$info" | grep -oE 'JobState=[^ ]*')"
+    ;;
+pids)
+    pids_of "$3"
     ;;
 kill)
     in_host "$3" ip link set eth0 down    # or the kernel would tell others of the connections that end

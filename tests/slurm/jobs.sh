@@ -9,11 +9,11 @@ reason=$("$here/cluster.sh" can) || { echo "skipped: $reason"; exit 77; }
 . "$GALLEY_SOURCE/tests/ranks/common.sh"
 cluster=$PWD/cluster
 [ ! -e "$cluster" ] || "$here/cluster.sh" stop "$cluster" || true
-rm -rf cluster whole limit signal cancel node tune swept-* tokens ./*.log
+rm -rf cluster whole limit signal daemon failed cancel node tune swept-* tokens ./*.log
 make_text
-cp "$GALLEY_SOURCE"/slurm/* .
+cp "$GALLEY_SOURCE"/slurm/*.sbatch .
 
-export GALLEY GALLEY_SLURM=$PWD GALLEY_MPIRUN="--oversubscribe --mca btl tcp,self"
+export GALLEY GALLEY_SLURM=$GALLEY_SOURCE/slurm GALLEY_MPIRUN="--oversubscribe --mca btl tcp,self"
 export OMPI_MCA_odls_base_sigkill_timeout=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 slurm() { "$here/cluster.sh" exec "$cluster" "$@"; }
@@ -114,6 +114,24 @@ for launcher in mpirun srun; do
     as_uninterrupted signal
     echo "USR1, $launcher: saved, queued again, bit for bit"
 done
+
+# mpirun's daemon on a node dies, with the node's ranks, and Slurm knows nothing of it.
+pause=1.2
+job=$(submit daemon --)
+wait_steps daemon 20
+for pid in $("$here/cluster.sh" pids "$cluster" n2); do
+    ! grep -qxE 'orted|prted' "/proc/$pid/comm" 2>/dev/null || kill -KILL "$pid"
+done
+finish_job "$job" daemon 1
+[ "$(restarts "$job")" = 1 ] || fail "a lost daemon: $(restarts "$job") restarts, expected 1"
+grep -q 'the run was lost' daemon.log || fail "a lost daemon: nobody was told"
+as_uninterrupted daemon
+echo "a lost daemon: queued again, bit for bit"
+
+# One that fails with an error of its own is not.
+job=$(submit failed -- --data.train=nowhere.txt)
+"$here/cluster.sh" wait "$cluster" "$job" 30 | grep -q 'JobState=FAILED Restarts=0 ExitCode=1:0' ||
+    fail "a run without data: not failed, once"
 
 # The other scripts: a run that starts from another, a sweep of two, token shards.
 # batch FOLDER-OF-LOG SCRIPT ARGUMENT...: to its end, which must be a good one; SBATCH: more options
