@@ -134,6 +134,7 @@ struct error *corpus_open(struct corpus **out, const struct corpus_options *opti
     if (!c)
         return error_new(ERROR_MEMORY, "no memory to open the %s data", options->data.name);
     c->blend = blend_of(c->samples, options->seed, options->shuffle);
+    c->blend.lanes = options->global_batch;
     struct error *e = options->weight_count ? open_weighted(c, options)
                                             : open_part(c, options, &options->data);
     if (e) {
@@ -163,6 +164,11 @@ const struct blend *corpus_blend(const struct corpus *corpus)
 int64_t corpus_samples(const struct corpus *corpus)
 {
     return blend_samples(&corpus->blend);
+}
+
+bool corpus_has_lanes(const struct corpus *corpus)
+{
+    return corpus->blend.shuffle && (corpus->blend.shares[0] || corpus->samples[0].block > 1);
 }
 
 uint64_t corpus_fingerprint(const struct corpus *corpus)

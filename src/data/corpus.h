@@ -34,6 +34,7 @@ struct corpus_options {
     bool mask_documents, restart_positions; /* of token files, see packed_tokens.h */
     uint64_t seed;
     bool shuffle;
+    int global_batch;                       /* see blend.h: lanes */
 };
 
 MUST_USE struct error *corpus_open(struct corpus **out, const struct corpus_options *options);
@@ -43,6 +44,8 @@ void corpus_close(struct corpus *corpus);
 const struct blend *corpus_blend(const struct corpus *corpus);
 /* Samples of an epoch. */
 int64_t corpus_samples(const struct corpus *corpus);
+/* Whether its order is that of blend.h's lanes: token files', and of blends. */
+bool corpus_has_lanes(const struct corpus *corpus);
 /* 64-bit hash of what is trained on: content and weights, not names. */
 uint64_t corpus_fingerprint(const struct corpus *corpus);
 /* "97736 samples", "5000 samples of 640001 tokens": for the log. */

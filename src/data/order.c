@@ -71,60 +71,61 @@ static void permute(uint64_t key, uint64_t n, uint64_t *x, int count)
     }
 }
 
-/* The blocks of all samples in windows of ORDER_WINDOW; what is left over at the end, less than a
- * window of blocks and less than a block of samples, belongs to the last window. */
+/* ---- blocks ---- */
+
+/* The blocks of all samples in windows; what is left over at the end, less than a window of blocks and
+ * less than a block of samples, belongs to the last window. */
 struct layout {
     uint64_t S, blocks, samples;    /* samples of a block; whole blocks */
-    uint64_t windows;
+    uint64_t window, windows;       /* samples of a window but the last; how many there are */
 };
 
 static struct layout layout_of(const struct order *order)
 {
     const uint64_t S = (uint64_t)order->block, n = (uint64_t)order->samples;
-    const uint64_t whole = n / (ORDER_WINDOW * S);
-    return (struct layout){.S = S, .blocks = n / S, .samples = n, .windows = whole > 1 ? whole : 1};
+    const uint64_t window = (uint64_t)order->window * S, whole = n / window;
+    return (struct layout){
+        .S = S, .blocks = n / S, .samples = n, .window = window, .windows = whole > 1 ? whole : 1};
 }
 
 static uint64_t window_of(const struct layout *l, uint64_t position)
 {
-    const uint64_t w = position / (ORDER_WINDOW * l->S);
+    const uint64_t w = position / l->window;
     return w < l->windows ? w : l->windows - 1;
 }
 
-/* Of positions in one window. */
+/* Of positions in one window: where in it their samples are. */
 static void permute_window(const struct layout *l, uint64_t key, uint64_t w, uint64_t *x, int count)
 {
-    uint64_t block[AT_ONCE];    /* of those in whole blocks, and whose they are */
-    int whose[AT_ONCE], whole = 0;
-    const uint64_t start = w * ORDER_WINDOW * l->S;
-    const uint64_t size = w == l->windows - 1 ? l->samples - start : ORDER_WINDOW * l->S;
+    const uint64_t start = w * l->window;
+    const uint64_t size = w == l->windows - 1 ? l->samples - start : l->window;
     for (int i = 0; i < count; i++)
         x[i] -= start;
     permute(mix(key ^ mix(w + GOLDEN)), size, x, count);
-    for (int i = 0; i < count; i++) {
-        const uint64_t place = w * ORDER_WINDOW + x[i] / l->S;
-        if (place < l->blocks) {
-            whose[whole] = i;
-            block[whole++] = place;
-        } else {
-            x[i] += start;
-        }
-    }
-    if (whole)    /* of less than a block of samples none is */
-        permute(key, l->blocks, block, whole);
-    for (int k = 0; k < whole; k++)
-        x[whose[k]] = block[k] * l->S + x[whose[k]] % l->S;
+    for (int i = 0; i < count; i++)
+        x[i] += start;
 }
 
 static void permute_blocks(const struct order *order, uint64_t key, uint64_t *x, int count)
 {
     const struct layout l = layout_of(order);
+    uint64_t block[AT_ONCE];    /* of those in whole blocks, and whose they are */
+    int whose[AT_ONCE], whole = 0;
     for (int done = 0, n; done < count; done += n) {
         const uint64_t w = window_of(&l, x[done]);
         for (n = 1; done + n < count && window_of(&l, x[done + n]) == w; n++)
             continue;
         permute_window(&l, key, w, x + done, n);
     }
+    for (int i = 0; i < count; i++)
+        if (x[i] / l.S < l.blocks) {
+            whose[whole] = i;
+            block[whole++] = x[i] / l.S;
+        }
+    if (whole)    /* of less than a block of samples none is */
+        permute(key, l.blocks, block, whole);
+    for (int k = 0; k < whole; k++)
+        x[whose[k]] = block[k] * l.S + x[whose[k]] % l.S;
 }
 
 static void sample_some(const struct order *order, int64_t epoch, int64_t *positions, int count)

@@ -5,11 +5,10 @@
  * of ranks, and a resumed run agree without talking.
  *
  * Where samples are best read in blocks that stand together (block > 1), the order is shuffled in
- * two stages: the blocks of all samples, and then the samples of ORDER_WINDOW blocks in a row of
- * that order among each other (of the last window, which has what is left over, up to twice as
- * many). So at any time reading touches that many blocks, and each of them whole before it is left;
- * and a sample's neighbours come from all over the data: of two in a row one pair in ORDER_WINDOW
- * is of the same block.
+ * two stages: the blocks of all samples, and then the samples of a window of blocks in a row of that
+ * order among each other (of the last window, which has what is left over, up to twice as many). So
+ * going through positions touches that many blocks at any time, and each of them whole before it is
+ * left; and of two samples in a row one pair in `window` is of the same block.
  */
 #ifndef GALLEY_DATA_ORDER_H
 #define GALLEY_DATA_ORDER_H
@@ -17,12 +16,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { ORDER_WINDOW = 256 };    /* blocks */
-
 struct order {
     uint64_t seed;
     int64_t samples;
     int64_t block;   /* samples that stand together, from sample 0 on; 0 or 1: each is alone */
+    int64_t window;  /* of blocks, see above; where they are more than a sample */
     bool shuffle;    /* false: position p is sample p */
 };
 

@@ -10,8 +10,9 @@
 
 #include <xxhash.h>
 
-/* Tokens that stand together and are read in one go, a few 100 KB: see order.h. */
-enum { BLOCK_TOKENS = 1 << 17, SPARE_DESCRIPTORS = 256 };
+/* Tokens that stand together and are best read by one rank, see order.h: some chunks of a shard, each of
+ * which is read whole by whoever touches it first. A block and its neighbour share one at most. */
+enum { BLOCK_TOKENS = 1 << 19, SPARE_DESCRIPTORS = 256 };
 
 struct packed_tokens {
     struct packed_tokens_options options;

@@ -168,6 +168,8 @@ struct error *shard_open(struct shard **out, const char *path)
     }
     if ((e = open_content(s)))
         goto fail;
+    /* Chunks are read whole, in any order; what the system would read ahead is for other ranks. */
+    (void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_RANDOM);
     *out = s;
     return NULL;
 

@@ -40,6 +40,7 @@ struct progress {
     int64_t rollbacks;          /* the same */
     int64_t samples, tokens;    /* seen so far; tokens: unmasked ones */
     uint64_t train_fingerprint; /* dataset_fingerprint of the training data; of a pipe 0 */
+    bool older_order;           /* token files and blends were in another order then (format 3) */
     struct pipe_position stream;    /* where the run stands in a pipe; 0 of files */
     uint64_t seed;              /* run.seed: initial weights, order, samplers */
     int world_size;             /* ranks that wrote it; any number may read it */

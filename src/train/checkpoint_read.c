@@ -207,6 +207,7 @@ static struct error *read_content(struct checkpoint_file *c)
                          c->path, format, CHECKPOINT_FORMAT);
     TRY(read_model(c));
     TRY(read_progress(c));
+    c->progress.older_order = format < 4;
     TRY(read_updates(c, format));
     TRY(read_stream(c, format));
     TRY(read_spikes(c));

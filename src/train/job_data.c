@@ -49,13 +49,19 @@ struct error *job_open_corpora(struct job *job)
 static struct error *check_fingerprint(const struct job *j)
 {
     const struct config *c = j->config;
-    if (!j->resumed || c->run.allow_changed_data ||
-        j->progress.train_fingerprint == job_fingerprint(j))
+    if (!j->resumed || c->run.allow_changed_data)
         return NULL;
     if (j->piped)
-        return error_new(ERROR_INPUT, "the run in %s was trained on files, and data.train is a "
-                         "pipe; give the files, choose another run.folder, or set run.allow_changed_data",
+        return !j->progress.train_fingerprint ? NULL : error_new(ERROR_INPUT, "the run in %s was trained "
+                         "on files, and data.train is a pipe; give the files, choose another run.folder, or "
+                         "set run.allow_changed_data", c->run.folder);
+    if (j->progress.older_order && corpus_has_lanes(j->train))
+        return error_new(ERROR_INPUT, "the run in %s was begun by an earlier version, which took the samples "
+                         "of token files and of blends in another order; finish it with that one, choose "
+                         "another run.folder, or set run.allow_changed_data to go on in the new order",
                          c->run.folder);
+    if (j->progress.train_fingerprint == job_fingerprint(j))
+        return NULL;
     return error_new(ERROR_INPUT, "the training text is not what the run in %s was trained on "
                      "(fingerprint %016llx, expected %016llx); restore it, choose another "
                      "run.folder, or set run.allow_changed_data", c->run.folder,

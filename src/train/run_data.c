@@ -37,7 +37,7 @@ struct error *run_data_open(struct corpus **out, const struct config *config, bo
         .add_end = c->data.end_token,
         .vocabulary_size = c->model.vocabulary_size, .mask_documents = c->data.mask_documents,
         .restart_positions = c->data.restart_positions, .seed = (uint64_t)c->run.seed,
-        .shuffle = !validation && c->data.shuffle});
+        .shuffle = !validation && c->data.shuffle, .global_batch = (int)c->train.global_batch});
 }
 
 static bool any_pipe(const struct config_list *inputs, const char **path)

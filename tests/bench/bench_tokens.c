@@ -16,6 +16,7 @@
 #include "data/tokenize.h"
 #include "text/tokenizer_files.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +124,7 @@ static struct error *bench_stream(const char *folder, int64_t vocabulary_size, i
     snprintf(glob, sizeof glob, "%s/train-*.h5", folder);
     TRY(corpus_open(&corpus, &(struct corpus_options){
         .data = {.inputs = &input, .input_count = 1, .name = "bench"}, .T = T,
-        .vocabulary_size = vocabulary_size, .seed = 1, .shuffle = true}));
+        .vocabulary_size = vocabulary_size, .seed = 1, .shuffle = true, .global_batch = BATCH}));
     struct error *e = stream_open(&stream, &(struct stream_options){
         .blend = corpus_blend(corpus), .T = T, .global_batch = BATCH, .micro_batch = BATCH,
         .world_size = 1, .threads = threads, .prefetch = 8}, 0, 0);
@@ -154,6 +155,69 @@ static struct error *bench_stream(const char *folder, int64_t vocabulary_size, i
     return NULL;
 }
 
+/* Bytes that this process had the system fetch from disk. */
+static double bytes_fetched(void)
+{
+    char line[128];
+    long long bytes = 0;
+    FILE *const f = fopen("/proc/self/io", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "read_bytes: %lld", &bytes) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return (double)bytes;
+}
+
+/* What was written a moment ago is in page cache: out with it. */
+static struct error *drop_from_cache(const char *glob)
+{
+    struct inputs inputs;
+    struct error *e = NULL;
+    TRY(inputs_expand(&inputs, &glob, 1, "bench"));
+    for (int i = 0; i < inputs.count && !e; i++) {
+        const int fd = open(inputs.files[i].path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
+            e = error_errno(ERROR_IO, "cannot drop %s from cache", inputs.files[i].path);
+        if (fd >= 0)
+            close(fd);
+    }
+    inputs_release(&inputs);
+    return e;
+}
+
+/* What one rank of four fetches in its first epoch, in which it checks every chunk that it touches. */
+static struct error *bench_rank(const char *folder, int64_t vocabulary_size, int T)
+{
+    enum { RANKS = 4 };
+    char glob[4400], config[128];
+    const char *const input = glob;
+    struct corpus *corpus;
+    struct stream *stream;
+    struct batch batch;
+    double wait_s;
+    snprintf(glob, sizeof glob, "%s/train-*.h5", folder);
+    TRY(corpus_open(&corpus, &(struct corpus_options){
+        .data = {.inputs = &input, .input_count = 1, .name = "bench"}, .T = T,
+        .vocabulary_size = vocabulary_size, .seed = 1, .shuffle = true, .global_batch = BATCH}));
+    struct error *e = drop_from_cache(glob);
+    const double before = bytes_fetched();
+    const double all = (double)corpus_samples(corpus) * T * shard_width(vocabulary_size);
+    if (!e && !(e = stream_open(&stream, &(struct stream_options){
+        .blend = corpus_blend(corpus), .T = T, .global_batch = BATCH, .micro_batch = BATCH / RANKS,
+        .rank = 1, .world_size = RANKS, .threads = 2, .prefetch = 8, .epochs = 1}, 0, 0))) {
+        do
+            e = stream_read(stream, &batch, &wait_s);
+        while (!e && batch.rows >= 0);
+        stream_close(stream);
+    }
+    corpus_close(corpus);
+    TRY(e);
+    snprintf(config, sizeof config, "rank 1 of %d, %d x %d, %.0f MB", RANKS, BATCH, T, 1e-6 * all);
+    give("token_rank_reads", 100 * (bytes_fetched() - before) / all, "% of the data", config);
+    return NULL;
+}
+
 static struct error *run(const char *text, const char *vocabulary, int64_t megabytes,
                          const char *folder)
 {
@@ -180,6 +244,8 @@ static struct error *run(const char *text, const char *vocabulary, int64_t megab
             e = bench_stream(folder, tokenizer_size(tokenizer), lengths[i], threads, 0);
     if (!e)
         e = bench_stream(folder, tokenizer_size(tokenizer), 1024, 1, 0.02);
+    for (int i = 0; i < 2 && !e; i++)
+        e = bench_rank(folder, tokenizer_size(tokenizer), lengths[i]);
 
 done:
     tokenizer_destroy(tokenizer);

@@ -14,7 +14,7 @@
 static int64_t *order_of_blocks(int64_t samples, int64_t block, uint64_t seed, int64_t epoch)
 {
     const struct order order = {
-        .seed = seed, .samples = samples, .block = block, .shuffle = true,
+        .seed = seed, .samples = samples, .block = block, .window = 256, .shuffle = true,
     };
     int64_t *const at = malloc((size_t)samples * sizeof *at);
     assert_non_null(at);
