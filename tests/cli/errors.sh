@@ -4,6 +4,8 @@ set -u
 rm -rf run ./*.log damaged
 make_text
 failures=0
+# Here many runs are to fail, and mpirun waits a second between TERM and KILL for ranks that are gone.
+export OMPI_MCA_odls_base_sigkill_timeout=0 PRTE_MCA_odls_base_sigkill_timeout=0
 
 # refuse CODE WORDS ARGUMENT...: `galley train tiny.yaml ARGUMENT...` on two ranks ends with CODE and
 # exactly one line of ours, which holds WORDS, within a few seconds.

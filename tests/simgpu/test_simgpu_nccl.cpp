@@ -152,7 +152,7 @@ void groups_and_other_collectives()
 {
     scene s(world_rank);
     std::vector<double> mine(2, world_rank + 1.0), all((size_t)world_size * 2);
-    void *small, *large;
+    void *small, *large = nullptr;
     NEED(!cudaMalloc(&small, 16) && !cudaMalloc(&large, all.size() * 8));
     NEED(!cudaMemcpyAsync(small, mine.data(), 16, cudaMemcpyHostToDevice, s.compute));
     NEED(!ncclGroupStart());
