@@ -36,7 +36,8 @@ const struct config_key config_keys[] = {
     STRING("run.folder", run.folder, "runs/mini-gpt", "where checkpoints and logs of the run go"),
     STRING("run.start_from", run.start_from, "",
            "a model to train further: KerasHub preset, Hugging Face folder, Keras weights, run folder or "
-           "checkpoint; it gives weights, sizes and tokenizer of a new run, a resumed one has its own"),
+           "checkpoint; it gives weights, sizes, tokenizer and, unless they are set, data.sequence_length, "
+           "start_token and end_token of a new run, a resumed one has its own"),
     INT("run.seed", run.seed, "1", 0, 9e15, "initial weights and the order of samples follow from it"),
     BOOL("run.allow_changed_data", run.allow_changed_data, "false",
          "resume although the training data is not what it was; of a pipe, behind as many bytes as were used"),

@@ -8,7 +8,8 @@
 
 /*
  * Collective. Where the configuration names a model to start from, keys of the sections model and
- * tokenizer that it leaves open become that model's, on every rank. Rank 0 knows them: from the
+ * tokenizer that it leaves open become that model's, on every rank, and so does what texts are made
+ * into: data.sequence_length, data.start_token and data.end_token. Rank 0 knows them: from the
  * checkpoint that the run goes on from (`file`), as the model may be gone by then, or in a new run
  * from `source`.
  */

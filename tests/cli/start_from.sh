@@ -3,7 +3,7 @@
 set -eu
 fixtures=${GALLEY_FIXTURES:-../shared/reference/fixtures}/gpt2/tiny
 [ -d "$fixtures/preset" ] || { echo "skipped: no fixtures (GALLEY_FIXTURES)"; exit 77; }
-rm -rf preset run again shorter words
+rm -rf preset run again shorter words length
 cp -r "$fixtures/preset" preset
 chmod -R u+w preset
 cat >texts.txt <<'END'
@@ -76,6 +76,23 @@ if "$GALLEY" generate preset --prompt a >log 2>&1; then echo "33 of 32 positions
 grep -q '^galley: .*preprocessor.json: "sequence_length" is 33' log || { cat log; exit 1; }
 cp "$fixtures/preset/preprocessor.json" preset
 
+# Left out, the length of samples is the preset's, a run's own, or as many as the model has positions.
+grep -v sequence_length tune.yaml >open.yaml
+length() {    # length EXPECTED [--section.key=value...]
+    rm -rf length
+    "$GALLEY" train open.yaml --run.folder=length --train.steps=1 "${@:2}" >log 2>&1 || { cat log; exit 1; }
+    grep -q "sequence_length: $1$" length/config.yaml || { echo "not $1: $(grep sequence_length length/config.yaml)"; exit 1; }
+}
+length 24
+"$GALLEY" train open.yaml --run.folder=length --train.steps=2 >log 2>&1 || { cat log; exit 1; }
+grep -q "resuming  after step 1" log || { echo "a run whose length is the preset's does not go on"; exit 1; }
+sed -i 's/"add_end_token": true/"add_end_token": false/' preset/preprocessor.json
+length 24
+grep -q "end_token: false" length/config.yaml || { echo "the end token is not as the preset has it"; exit 1; }
+rm -f preset/preprocessor.json
+length 32
+cp "$fixtures/preset/preprocessor.json" preset
+
 # A vocabulary can be named for weights that have none.
 train --run.folder=words --run.start_from="$fixtures/causal_lm.weights.h5" --model.heads=4 \
     --tokenizer.kind=bpe --tokenizer.vocabulary=preset --train.steps=1
@@ -87,4 +104,5 @@ grep -q "resuming  after step 2" log || { echo "the run began anew"; exit 1; }
 train --run.folder=shorter --run.start_from=run --data.sequence_length=16 --train.steps=1
 grep -q "starting from  run" log || { echo "it did not start from the run"; exit 1; }
 "$GALLEY" generate run --prompt "the king" --max-length 12 >story
+length 16 --run.start_from=shorter
 [ -s story ] || { echo "nothing was generated"; exit 1; }
