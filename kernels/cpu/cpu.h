@@ -21,10 +21,12 @@ struct cpu_state {
     char names[2][64];
 
     /* Scratch, by reserve: one region for all, one for each thread. */
-    char *shared;
+    void *shared;
     size_t shared_bytes;
-    char *per_thread;
+    void *per_thread;
     size_t thread_bytes;
+    void *parts;               /* of products of few rows */
+    size_t parts_bytes;
 };
 
 struct cpu_state *cpu_state(struct device *device);
@@ -34,7 +36,12 @@ float *cpu_thread_scratch(struct device *device, int64_t floats);
 void *cpu_shared_scratch(struct device *device, size_t bytes);
 /* Products of so few rows are our own: weights are read from memory once a row at most, and from
  * the cache for the others. */
-enum { FEW_ROWS = 4 };
+enum { FEW_ROWS = 4, FEW_ROWS_PARTS = 8 };
+/* Sums of N columns, a whole number of cache lines apart. */
+static inline int64_t few_rows_padded(int64_t N)
+{
+    return (N + 15) / 16 * 16;
+}
 /* One product: by the library, a failure latched in the device and named by the kernel that asked;
  * or by ourselves, if it has few rows. */
 void cpu_matmul(struct device *device, const char *kernel, const struct matmul *product);
@@ -82,8 +89,9 @@ struct simd_kernels {
     void (*cross_entropy)(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
                           const int32_t *targets, const uint8_t *mask, float gradient_scale,
                           int64_t rows, int V);
-    /* A product of at most FEW_ROWS rows, neither accumulated nor with a transposed. */
-    void (*few_rows)(const struct matmul *);
+    /* A product of M rows, at most FEW_ROWS, neither accumulated nor with a transposed. `parts`:
+     * scratch of (FEW_ROWS_PARTS, M, few_rows_padded(N)) floats; of a transposed b not used. */
+    void (*few_rows)(const struct matmul *, float *parts);
 };
 
 /* The kernels built from matrix products, for any instruction set. */

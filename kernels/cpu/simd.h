@@ -55,7 +55,7 @@ void simd_add_transposed(float *to, const float *from, int64_t rows, int64_t col
 void simd_cross_entropy(enum dtype act, float *z, void *dz, float *losses, uint8_t *correct,
                         const int32_t *targets, const uint8_t *mask, float gradient_scale,
                         int64_t rows, int V);
-void simd_few_rows(const struct matmul *);
+void simd_few_rows(const struct matmul *, float *parts);
 
 enum { LANES = VECTOR_BYTES / 4 };
 typedef float vec __attribute__((vector_size(VECTOR_BYTES), aligned(4)));

@@ -50,7 +50,8 @@ float *cpu_thread_scratch(struct device *device, int64_t floats)
     if ((size_t)floats * sizeof(float) > s->thread_bytes)
         BUG("a kernel needs %lld floats of scratch, %zu bytes are reserved", (long long)floats,
             s->thread_bytes);
-    return (float *)(void *)(s->per_thread + (size_t)omp_get_thread_num() * s->thread_bytes);
+    return (float *)(void *)((char *)s->per_thread +
+                             (size_t)omp_get_thread_num() * s->thread_bytes);
 }
 
 void *cpu_shared_scratch(struct device *device, size_t bytes)
@@ -61,15 +62,24 @@ void *cpu_shared_scratch(struct device *device, size_t bytes)
     return s->shared;
 }
 
+static size_t parts_bytes(int64_t rows, int64_t columns)
+{
+    return (size_t)(FEW_ROWS_PARTS * rows * few_rows_padded(columns)) * sizeof(float);
+}
+
 void cpu_matmul(struct device *device, const char *kernel, const struct matmul *product)
 {
+    struct cpu_state *s = cpu_state(device);
     if (product->M == 0 || product->N == 0)
         return;
     if (product->M <= FEW_ROWS && !product->transpose_a && !product->accumulate) {
-        cpu_state(device)->simd->few_rows(product);
+        if (!product->transpose_b && parts_bytes(product->M, product->N) > s->parts_bytes)
+            BUG("a product of %lld rows and %lld columns needs more scratch than %zu bytes",
+                (long long)product->M, (long long)product->N, s->parts_bytes);
+        s->simd->few_rows(product, s->parts);
         return;
     }
-    struct error *e = matmul_run(cpu_state(device)->matmul, product);
+    struct error *e = matmul_run(s->matmul, product);
     if (e)
         device_fail(device, error_context(e, "in kernel %s", kernel));
 }
@@ -85,6 +95,20 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Makes sure that scratch has so many bytes a piece. */
+static struct error *grow(struct device *device, void **memory, size_t *have, size_t bytes,
+                          size_t pieces, const char *purpose)
+{
+    void *larger;
+    if (bytes <= *have)
+        return NULL;
+    TRY(device_allocate(device, &larger, bytes * pieces, purpose));
+    device_release(device, *memory);
+    *memory = larger;
+    *have = bytes;
+    return NULL;
+}
+
 static struct error *reserve(struct device *device, const struct kernel_limits *limits,
                              enum dtype act)
 {
@@ -96,24 +120,18 @@ static struct error *reserve(struct device *device, const struct kernel_limits *
     thread_bytes = larger(thread_bytes, 4 * C);
     thread_bytes = larger(thread_bytes, (size_t)limits->T + 4 * (size_t)limits->HS);
     thread_bytes = (thread_bytes * sizeof(float) + page - 1) & ~(page - 1);
-    if (thread_bytes > s->thread_bytes) {
-        void *memory;
-        TRY(device_allocate(device, &memory, thread_bytes * threads, "kernel scratch of threads"));
-        device_release(device, s->per_thread);
-        s->per_thread = memory;
-        s->thread_bytes = thread_bytes;
-    }
+    TRY(grow(device, &s->per_thread, &s->thread_bytes, thread_bytes, threads,
+             "kernel scratch of threads"));
 
     size_t shared_bytes = cpu_classifier_scratch_bytes(act, limits->C, limits->V, limits->tied);
     shared_bytes = larger(shared_bytes, threads * 2 * C * sizeof(float));
-    if (shared_bytes > s->shared_bytes) {
-        void *memory;
-        TRY(device_allocate(device, &memory, shared_bytes, "kernel scratch"));
-        device_release(device, s->shared);
-        s->shared = memory;
-        s->shared_bytes = shared_bytes;
-    }
-    return NULL;
+    TRY(grow(device, &s->shared, &s->shared_bytes, shared_bytes, 1, "kernel scratch"));
+
+    size_t columns = larger(C, (size_t)limits->F);
+    columns = larger(columns, 3 * (size_t)limits->NH * (size_t)limits->HS);
+    columns = limits->tied ? columns : larger(columns, (size_t)limits->V);
+    return grow(device, &s->parts, &s->parts_bytes, parts_bytes(FEW_ROWS, (int64_t)columns), 1,
+                "kernel scratch of few rows");
 }
 
 static struct error *reserve_f32(struct device *device, const struct kernel_limits *limits)
