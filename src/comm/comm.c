@@ -85,13 +85,26 @@ static void end_guard(void)
     signal(SIGALRM, SIG_DFL);
 }
 
+/*
+ * What Open MPI is told unless the user tells it otherwise. Ranks of one node need no network, and where
+ * that has an interface that Open MPI 5 cannot place, each of them would say so in vain ("Unable to find
+ * reachable pairing", open-mpi/ompi issue 14079).
+ */
+static void set_defaults(void)
+{
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    const char *all = getenv("OMPI_COMM_WORLD_SIZE"), *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    if (all && here && !strcmp(all, here))
+        setenv("OMPI_MCA_btl", "^tcp", 0);
+}
+
 struct error *comm_open(struct comm **out)
 {
     struct comm *c = calloc(1, sizeof *c);
     if (!c)
         return error_new(ERROR_MEMORY, "no memory for the communicator (%zu bytes)", sizeof *c);
     int provided;
-    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    set_defaults();
     begin_guard("MPI_Init", START_S);
     struct error *e =
         mpi_check(MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");

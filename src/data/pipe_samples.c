@@ -311,7 +311,7 @@ static struct error *finish_record(struct pipe_samples *p)
 
 static struct error *skip(struct pipe_samples *p, const struct pipe_cursor *to)
 {
-    bool more = true, same;
+    bool more = true, same = true;
     TRY(skip_bytes(p, to, &same));
     if (!same)
         return finish_record(p);
