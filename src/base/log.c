@@ -1,4 +1,4 @@
-/* log.c - lines on standard error, by level and rank. */
+/* log.c - lines on standard error, by rank. */
 #include "base/log.h"
 
 #include "base/tell.h"
@@ -7,12 +7,10 @@
 #include <stdio.h>
 
 /* The sink's only state; written once by log_open before any thread is started. */
-static enum log_level volume = LOG_INFO;
 static int log_rank;
 
-void log_open(enum log_level level, int rank)
+void log_open(int rank)
 {
-    volume = level;
     log_rank = rank;
 }
 
@@ -38,17 +36,7 @@ void log_warning(const char *format, ...)
 
 void log_info(const char *format, ...)
 {
-    if (log_rank || volume < LOG_INFO)
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    print_line("", format, arguments);
-    va_end(arguments);
-}
-
-void log_debug(const char *format, ...)
-{
-    if (log_rank || volume < LOG_DEBUG)
+    if (log_rank)
         return;
     va_list arguments;
     va_start(arguments, format);

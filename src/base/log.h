@@ -9,16 +9,11 @@
 
 #include "base/error.h"
 
-/* Levels by volume: a few lines a run; a few lines per epoch; everything. */
-enum log_level { LOG_WARNING, LOG_INFO, LOG_DEBUG };
-
-/* Sets the volume and who speaks: `rank` prefixes warnings of ranks other than 0; LOG_INFO and
- * LOG_DEBUG are printed by rank 0 only. */
-void log_open(enum log_level level, int rank);
+/* Who speaks: `rank` prefixes warnings of ranks other than 0, and only rank 0 prints the rest. */
+void log_open(int rank);
 
 /* One line each; thread-safe. State the exact cause; "device %s", not "device=%s". */
 void log_warning(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
-void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);
 
 #endif

@@ -50,7 +50,7 @@ void cli_cores(const struct comm *comm, int *allowed, int *share)
 struct error *cli_open_comm(struct cli *cli)
 {
     TRY(comm_open(&cli->comm));
-    log_open(LOG_INFO, comm_rank(cli->comm));
+    log_open(comm_rank(cli->comm));
     TRY(check_launch(cli));
     return comm_check_equal(cli->comm, "the program: they run different builds of galley",
                             hash_program());

@@ -1,6 +1,6 @@
 /* convert.c - the verb `galley convert`: weights from and to KerasHub and Hugging Face. */
 #include "base/log.h"
-#include "cli/options.h"
+#include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "formats/output.h"
 #include "presets/preset.h"
@@ -54,11 +54,9 @@ static struct error *read_type(void *request, const char *name)
 static const struct cli_option flags[] = {
     CLI_READ("to", read_target),
     CLI_READ("dtype", read_type),
-    CLI_TEXT("tokenizer", struct request, source.tokenizer),
-    CLI_FLAG("lowercase", struct request, source.lowercase),
     CLI_DOUBLE("shard-megabytes", struct request, shard_megabytes, 1e-3, 1e9),
-    CLI_FLAG("best", struct request, source.best),
     CLI_FLAG("overwrite", struct request, overwrite),
+    CLI_SOURCE_OPTIONS(struct request, source),
     {.name = NULL},
 };
 
@@ -174,10 +172,8 @@ const struct verb verb_convert = {
         "      weights-h5         a file for load_weights(OUTPUT) of a GPT2CausalLM or the mini-GPT\n"
         "      galley             a run folder, to generate with or to train on\n"
         "  --dtype TYPE           fp32 (default), fp16 or bf16, rounded to nearest\n"
-        "  --tokenizer PATH       a vocabulary or folder to use instead of INPUT's tokenizer\n"
-        "  --lowercase            that is a WordPiece vocabulary which folds case\n"
         "  --shard-megabytes N    several files of weights, each of N MiB at most\n"
-        "  --best                 of a run: the checkpoint of the lowest validation perplexity\n"
         "  --overwrite            OUTPUT may be there already\n\n"
+        CLI_SOURCE_HELP "\n"
         "example: galley convert runs/poems poems-preset --to keras\n",
 };

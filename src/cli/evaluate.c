@@ -1,6 +1,6 @@
 /* evaluate.c - the verb `galley evaluate`: loss, perplexity, bits per byte and accuracy on text. */
 #include "base/config.h"
-#include "cli/options.h"
+#include "cli/model_options.h"
 #include "cli/verbs.h"
 #include "data/corpus.h"
 #include "train/evaluation.h"
@@ -11,12 +11,12 @@
 #include <string.h>
 
 struct request {
-    struct model_source_options source;
-    const char *device, *field;
+    struct cli_model model;
+    const char *field;
     char *trained_field;                            /* the run's, which `field` may be */
     const char *const *inputs;
     int input_count;
-    long long min_bytes, length, batch, threads;    /* -1 or 0: as the checkpoint's run had it */
+    long long min_bytes, length, batch;    /* -1 or 0: as the checkpoint's run had it */
     bool start_token, end_token, mean_over_positions, mask_documents, restart_positions;    /* the run's */
     bool json;
 };
@@ -26,24 +26,20 @@ static const struct cli_option flags[] = {
     CLI_INT("min-bytes", struct request, min_bytes, 1, 1 << 30),
     CLI_INT("sequence-length", struct request, length, 2, 1 << 20),
     CLI_INT("batch", struct request, batch, 1, 1 << 16),
-    CLI_INT("threads", struct request, threads, 1, 4096),
-    CLI_TEXT("device", struct request, device),
-    CLI_FLAG("best", struct request, source.best),
-    CLI_TEXT("tokenizer", struct request, source.tokenizer),
-    CLI_FLAG("lowercase", struct request, source.lowercase),
     CLI_FLAG("json", struct request, json),
+    CLI_MODEL_OPTIONS(struct request, model),
     {.name = NULL},
 };
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
     struct cli_arguments rest;
-    *r = (struct request){.device = "auto", .min_bytes = -1, .batch = 16};
+    *r = (struct request){.model = CLI_MODEL_DEFAULT, .min_bytes = -1, .batch = 16};
     TRY(cli_read_options(&rest, "evaluate", flags, r, argc, argv));
     if (rest.count < 2)
         return error_new(ERROR_USAGE, "galley evaluate takes a run folder, checkpoint or preset, then "
                          "text: files or globs");
-    r->source.path = rest.list[0];
+    r->model.source.path = rest.list[0];
     r->inputs = (const char *const *)(rest.list + 1);
     r->input_count = rest.count - 1;
     return NULL;
@@ -93,8 +89,9 @@ static struct error *complete(struct request *r, const struct inference *i)
 static struct error *open_model(struct inference *i, struct request *r, const struct comm *comm)
 {
     TRY(inference_open(i, &(struct inference_options){
-        .source = r->source, .B = (int)r->batch, .T = (int)r->length,
-        .device = {.kind = r->device, .threads = (int)r->threads,
+        .source = r->model.source, .precision = r->model.precision, .B = (int)r->batch,
+        .T = (int)r->length,
+        .device = {.kind = r->model.device, .threads = r->model.threads,
                    .local_rank = comm_local_rank(comm), .local_size = comm_local_size(comm)}}));
     return complete(r, i);
 }
@@ -171,11 +168,7 @@ const struct verb verb_evaluate = {
         "  --min-bytes N         shorter lines are left out; default: as in training\n"
         "  --sequence-length N   tokens of a sample; default: as in training or the preset's preprocessor\n"
         "  --batch N             samples at a time on a rank; default 16\n"
-        "  --best                of a run: the checkpoint of the lowest validation perplexity\n"
-        "  --tokenizer PATH      a vocabulary or folder to use instead of the model's own\n"
-        "  --lowercase           that is a WordPiece vocabulary which folds case\n"
-        "  --device NAME         auto (default), cpu or cuda\n"
-        "  --threads N           compute threads of a rank\n"
         "  --json                one JSON object\n\n"
+        CLI_MODEL_HELP "\n"
         "example: galley evaluate runs/mini-gpt validation.txt.gz\n",
 };

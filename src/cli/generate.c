@@ -1,6 +1,6 @@
 /* generate.c - the verb `galley generate`: texts from a model, in batches or token by token. */
 #include "base/log.h"
-#include "cli/options.h"
+#include "cli/model_options.h"
 #include "cli/prompts.h"
 #include "cli/stream_text.h"
 #include "cli/verbs.h"
@@ -15,14 +15,13 @@
 enum { DEFAULT_BATCH = 16, MOST_STOPS = 64 };
 
 struct request {
-    struct model_source_options source;
+    struct cli_model model;
     struct prompts prompts;
     struct sampler sampler;
-    const char *device, *stop;
-    enum dtype precision;
+    const char *stop;
     int max_length;               /* 0: see default_length */
     int count;                    /* texts of each prompt */
-    int batch, threads;
+    int batch;
     bool strip_prompt, all_beams, stream, json;
 };
 
@@ -75,12 +74,7 @@ static const struct cli_option flags[] = {
     CLI_INT("batch", struct request, batch, 1, 4096),
     CLI_FLAG("stream", struct request, stream),
     CLI_FLAG("json", struct request, json),
-    CLI_FLAG("best", struct request, source.best),
-    CLI_TEXT("tokenizer", struct request, source.tokenizer),
-    CLI_FLAG("lowercase", struct request, source.lowercase),
-    CLI_PRECISION("precision", struct request, precision),
-    CLI_TEXT("device", struct request, device),
-    CLI_INT("threads", struct request, threads, 1, 4096),
+    CLI_MODEL_OPTIONS(struct request, model),
     {.name = NULL},
 };
 
@@ -121,7 +115,7 @@ static struct error *parse(struct request *r, int argc, char **argv)
     if (rest.count != 1)
         return error_new(ERROR_USAGE, "galley generate takes one run folder, checkpoint or preset; %d "
                          "were given (a prompt goes behind --prompt, in quotes)", rest.count);
-    r->source.path = rest.list[0];
+    r->model.source.path = rest.list[0];
     if (!rest.given[FLAG_K] && r->sampler.kind != SAMPLER_TOP_P)
         r->sampler.k = SAMPLER_DEFAULT_K;
     if (r->prompts.count == 0)
@@ -288,8 +282,7 @@ static struct error *run_generate(struct cli *cli, int argc, char **argv)
     (void)cli;
     struct inference inference = {0};
     struct request request = {
-        .device = "auto", .stop = "auto", .count = 1, .batch = DEFAULT_BATCH,
-        .precision = DTYPE_F32,
+        .model = CLI_MODEL_DEFAULT, .stop = "auto", .count = 1, .batch = DEFAULT_BATCH,
         .sampler = {
             .kind = SAMPLER_TOP_K, .p = SAMPLER_DEFAULT_P, .beams = SAMPLER_DEFAULT_BEAMS,
             .alpha = SAMPLER_DEFAULT_ALPHA, .temperature = 1, .seed = 1,
@@ -298,8 +291,9 @@ static struct error *run_generate(struct cli *cli, int argc, char **argv)
     struct error *e = parse(&request, argc, argv);
     if (!e)
         e = inference_open(&inference, &(struct inference_options){
-            .source = request.source, .precision = request.precision, .B = 1, .T = 1,
-            .device = {.kind = request.device, .threads = request.threads, .local_size = 1}});
+            .source = request.model.source, .precision = request.model.precision, .B = 1, .T = 1,
+            .device = {.kind = request.model.device, .threads = request.model.threads,
+                       .local_size = 1}});
     if (!e)
         e = generate(&request, &inference);
     inference_close(&inference);
@@ -344,12 +338,7 @@ const struct verb verb_generate = {
         "  --alpha A           contrastive: 0 (greedy) to 1, default 0.6\n"
         "  --temperature T     below 1: surer choices; above: bolder ones; default 1\n"
         "  --seed S            the same seed gives the same text; default 1\n\n"
-        "  --best              of a run: the checkpoint of the lowest validation perplexity\n"
-        "  --tokenizer PATH    a vocabulary or folder to use instead of the model's own\n"
-        "  --lowercase         that is a WordPiece vocabulary which folds case\n"
-        "  --precision NAME    fp32 (default) or bf16\n"
-        "  --device NAME       auto (default), cpu or cuda\n"
-        "  --threads N         compute threads; default: the cores there are\n\n"
+        CLI_MODEL_HELP "\n"
         "examples: galley generate runs/mini-gpt --prompt \"once upon\" --sampler top_p --p 0.9\n"
         "          galley generate gpt2/ --prompts questions.txt --json --max-length 200\n",
 };

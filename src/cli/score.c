@@ -1,7 +1,7 @@
 /* score.c - the verb `galley score`: how probable a model finds texts, last words and endings. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "cli/options.h"
+#include "cli/model_options.h"
 #include "cli/score_rows.h"
 #include "cli/verbs.h"
 #include "formats/output.h"
@@ -12,13 +12,12 @@
 #include <unistd.h>
 
 struct request {
-    struct model_source_options source;
-    const char *device, *field, *output;
+    struct cli_model model;
+    const char *field, *output;
     enum example_kind kind;
-    enum dtype precision;
     const char *const *inputs;
     int input_count;
-    long long batch, stride, threads;    /* stride 0: the whole context */
+    long long batch, stride;    /* stride 0: the whole context */
     bool overwrite;
 };
 
@@ -49,26 +48,21 @@ static const struct cli_option flags[] = {
     CLI_INT("stride", struct request, stride, 1, 1 << 24),
     CLI_TEXT("output", struct request, output),
     CLI_FLAG("overwrite", struct request, overwrite),
-    CLI_FLAG("best", struct request, source.best),
-    CLI_TEXT("tokenizer", struct request, source.tokenizer),
-    CLI_FLAG("lowercase", struct request, source.lowercase),
-    CLI_PRECISION("precision", struct request, precision),
-    CLI_TEXT("device", struct request, device),
-    CLI_INT("threads", struct request, threads, 1, 4096),
+    CLI_MODEL_OPTIONS(struct request, model),
     {.name = NULL},
 };
 
 static struct error *parse(struct request *r, int argc, char **argv)
 {
     struct cli_arguments rest;
-    *r = (struct request){.device = "auto", .batch = 16, .precision = DTYPE_F32};
+    *r = (struct request){.model = CLI_MODEL_DEFAULT, .batch = 16};
     TRY(cli_read_options(&rest, "score", flags, r, argc, argv));
     if (rest.count < 2)
         return error_new(ERROR_USAGE, "galley score takes a run folder, checkpoint or preset, then "
                          "examples: files or globs");
     if (r->overwrite && !r->output)
         return error_new(ERROR_USAGE, "--overwrite means nothing without --output");
-    r->source.path = rest.list[0];
+    r->model.source.path = rest.list[0];
     r->inputs = (const char *const *)(rest.list + 1);
     r->input_count = rest.count - 1;
     return NULL;
@@ -87,8 +81,8 @@ static struct error *open_all(struct job *j, const char *temporary_folder)
 {
     const struct request *r = j->r;
     TRY(inference_open(&j->inference, &(struct inference_options){
-        .source = r->source, .precision = r->precision, .B = (int)r->batch,
-        .device = {.kind = r->device, .threads = (int)r->threads,
+        .source = r->model.source, .precision = r->model.precision, .B = (int)r->batch,
+        .device = {.kind = r->model.device, .threads = r->model.threads,
                    .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm)}}));
     const struct model_spec *spec = model_spec(j->inference.model);
     j->T = spec->positions;
@@ -195,12 +189,7 @@ const struct verb verb_score = {
         "  --output FILE      the objects go there, which appears whole or not at all\n"
         "  --overwrite        FILE may be there already\n"
         "  --batch N          rows of full length computed at a time on a rank; default 16\n"
-        "  --best             of a run: the checkpoint of the lowest validation perplexity\n"
-        "  --tokenizer PATH   a vocabulary or folder to use instead of the model's own\n"
-        "  --lowercase        that is a WordPiece vocabulary which folds case\n"
-        "  --precision NAME   fp32 (default) or bf16\n"
-        "  --device NAME      auto (default), cpu or cuda\n"
-        "  --threads N        compute threads of a rank\n\n"
+        "\n" CLI_MODEL_HELP "\n"
         "Before a last word or ending the start token stands only where there would be nothing else, but\n"
         "always for the mini-GPT. Where a context is too long, its beginning is left out; \"cut\" counts these.\n\n"
         "examples: galley score gpt2_base_en --kind lambada lambada_test.jsonl.gz --output lambada.jsonl\n"

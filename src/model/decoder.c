@@ -97,11 +97,6 @@ void decoder_reset(struct decoder *decoder)
     decoder->position = 0;
 }
 
-int decoder_position(const struct decoder *decoder)
-{
-    return decoder->position;
-}
-
 /* Whether later positions may see a token: a mini-GPT's embedding masks zeros, GPT-2's does not. */
 static bool is_seen(const struct model *m, int32_t token)
 {

@@ -91,7 +91,6 @@ MUST_USE struct error *decoder_create(struct decoder **out, struct model *model,
 void decoder_destroy(struct decoder *decoder);
 /* Forgets all positions. */
 void decoder_reset(struct decoder *decoder);
-int decoder_position(const struct decoder *decoder);    /* positions held, the same for all rows */
 
 /*
  * Appends one token to each row (`tokens`, rows of them) and gives the logits that follow it:

@@ -136,11 +136,6 @@ void run_folder_close(struct run_folder *folder)
     free(folder);
 }
 
-const char *run_folder_path(const struct run_folder *folder)
-{
-    return folder->path;
-}
-
 struct error *run_folder_write_config(struct run_folder *folder, const char *yaml)
 {
     char path[PATH_BYTES + 64];

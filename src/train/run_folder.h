@@ -29,7 +29,6 @@ MUST_USE struct error *run_folder_make(const char *path);
  * run left half-written. A folder in use names the holder's host and process. */
 MUST_USE struct error *run_folder_open(struct run_folder **out, const char *path);
 void run_folder_close(struct run_folder *folder);
-const char *run_folder_path(const struct run_folder *folder);
 
 /* Writes config.yaml, whole or not at all. */
 MUST_USE struct error *run_folder_write_config(struct run_folder *folder, const char *yaml);

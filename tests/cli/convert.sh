@@ -3,29 +3,14 @@
 # usage: convert.sh MAKE_RUN, in a folder of its own, with the program in $GALLEY; presets of GPT-2 from
 # $GALLEY_FIXTURES where they are
 set -u
+verb=convert
+. "$(dirname "$0")/common.sh"
 make_run=$1
 rm -rf ./*
 "$make_run" run || exit 1
 
-fail() {
-    echo "FAILED: $*" | tee -a failures >&2
-}
-
 convert() {
     "$GALLEY" convert "$@" >out 2>errors || fail "convert $*: exit code $?: $(cat errors)"
-}
-
-# refuse CODE PART ARGUMENT...: ends with that code and one line that contains PART, and leaves no output.
-refuse() {
-    local code=$1 part=$2 got
-    shift 2
-    timeout 60 "$GALLEY" convert "$@" >out 2>errors
-    got=$?
-    [ $got -eq "$code" ] || fail "convert $*: exit code $got, expected $code"
-    [ "$(wc -l <errors)" -eq 1 ] || fail "convert $*: not one line: $(cat errors)"
-    grep -qF -- "$part" errors || fail "convert $*: \"$part\" is not in: $(cat errors)"
-    [ ! -e refused ] && [ ! -e .refused.partial ] || fail "convert $*: something was left behind"
-    rm -rf refused .refused.partial
 }
 
 # same_arrays A B: two HDF5 files hold the same arrays under GROUP.

@@ -3,13 +3,11 @@
 # bad input is one line and leaves nothing behind.
 # usage: score.sh MAKE_RUN, in a folder of its own, with the program in $GALLEY
 set -u
+verb=score
+. "$(dirname "$0")/common.sh"
 make_run=$1
 rm -rf ./*
 "$make_run" run || exit 1
-
-fail() {
-    echo "FAILED: $*" | tee -a failures >&2
-}
 
 score() {
     "$GALLEY" score run --threads 1 "$@" >out 2>errors || fail "score $*: exit code $?: $(cat errors)"
@@ -29,18 +27,6 @@ member() {
 near() {
     awk -v a="$1" -v b="$2" 'BEGIN { d = a - b; exit !(a != "" && b != "" && d * d <= 1e-10 * (1 + b * b)) }' ||
         fail "$3: $1, expected $2"
-}
-
-# refuse CODE PART ARGUMENT...
-refuse() {
-    local code=$1 part=$2 got
-    shift 2
-    timeout 60 "$GALLEY" score "$@" >out 2>errors
-    got=$?
-    [ $got -eq "$code" ] || fail "score $*: exit code $got, expected $code"
-    [ "$(wc -l <errors)" -eq 1 ] || fail "score $*: not one line: $(cat errors)"
-    grep -qF -- "$part" errors || fail "score $*: \"$part\" is not in: $(cat errors)"
-    [ ! -e refused ] && [ ! -e .refused.partial ] || fail "score $*: something was left behind"
 }
 
 # Texts: a row each, empty ones too; loss and accuracy are evaluate's on the same texts, whole ones.
