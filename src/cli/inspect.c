@@ -183,12 +183,17 @@ static struct error *inspect(const char *path, const struct inspect_options *opt
     char head[sizeof magic] = "";
     if (stat(path, &status))
         return error_errno(ERROR_INPUT, "cannot find %s", path);
+    if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode))
+        return error_new(ERROR_USAGE, "%s is neither a file nor a folder; what comes through a pipe can only be "
+                         "read once, so save it to a file to look at it", path);
     if (options->batch >= 0)
         return inspect_batch(path, options);
     if (preset_recognize(path) != PRESET_NONE)
         return inspect_preset(path, options->verify);
     if (tokenizer_files_in(path))
         return inspect_vocabulary(path);
+    if (S_ISDIR(status.st_mode) && inspect_is_shards(path))
+        return inspect_shards(path, options);
     if (S_ISDIR(status.st_mode)) {
         char *newest;
         TRY(checkpoint_resolve(path, false, &newest));
@@ -242,8 +247,8 @@ const struct verb verb_inspect = {
         "usage: galley inspect FILE [OPTION...]\n\n"
         "FILE is a checkpoint, a run folder (its newest checkpoint that is whole), a KerasHub preset, a\n"
         "Hugging Face folder, a .weights.h5 file, a vocabulary (of WordPiece, a vocab.json, or a folder\n"
-        "with vocab.json and merges.txt), or a file of tokens: a shard, or .bin of llm.c,\n"
-        "modded-nanogpt, nanoGPT or Megatron.\n\n"
+        "with vocab.json and merges.txt), a file of tokens (a shard, or .bin of llm.c,\n"
+        "modded-nanogpt, nanoGPT or Megatron), or a folder of shards.\n\n"
         "  --verify             check every byte of a checkpoint or shard against its hashes\n"
         "  --sample I           of a file of tokens: sample I, from 0\n"
         "  --sequence-length T  tokens of a sample; default 128\n"

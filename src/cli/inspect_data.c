@@ -1,6 +1,7 @@
 /* inspect_data.c - what galley inspect shows of data. */
 #include "cli/inspect_data.h"
 
+#include "data/inputs.h"
 #include "data/stream.h"
 #include "data/token_file.h"
 #include "text/tokenizer_files.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { USUAL_LENGTH = 128, SHOWN_BYTES = 160 };
 
@@ -134,6 +136,72 @@ struct error *inspect_tokens(const char *path, const struct inspect_options *opt
         return error_new(ERROR_USAGE, "%s has no checksums to verify; galley's own shards do", path);
     TRY(shard_verify(path));
     puts("\nverified: every byte is as it was written");
+    return NULL;
+}
+
+/* ---- folders of shards ---- */
+
+static const char *const part_names[] = {"train", "validation"};
+enum { PART_NAMES = sizeof part_names / sizeof part_names[0] };
+
+static bool has_part(const char *folder, const char *part)
+{
+    char path[4400];
+    snprintf(path, sizeof path, "%s/%s-00000.h5", folder, part);
+    return !access(path, F_OK);
+}
+
+bool inspect_is_shards(const char *folder)
+{
+    bool any = false;
+    for (int i = 0; i < PART_NAMES; i++)
+        any |= has_part(folder, part_names[i]);
+    return any;
+}
+
+static struct error *show_shard(const char *path, bool verify, int64_t *tokens, int64_t *shards)
+{
+    struct shard *shard;
+    TRY(shard_open(&shard, path));
+    const struct shard_facts *const f = shard_facts(shard);
+    printf("  %s  %lld tokens, %lld documents, %s of %lld entries\n", path, (long long)f->tokens,
+           (long long)f->documents, f->tokenizer_kind, (long long)f->vocabulary_size);
+    *tokens += f->tokens;
+    *shards = f->shards;
+    shard_close(shard);
+    return verify ? shard_verify(path) : NULL;
+}
+
+static struct error *show_part(const char *folder, const char *part, bool verify)
+{
+    char glob[4400];
+    const char *const pattern = glob;
+    struct inputs inputs;
+    int64_t tokens = 0, shards = 0;
+    snprintf(glob, sizeof glob, "%s/%s-*.h5", folder, part);
+    TRY(inputs_expand(&inputs, &pattern, 1, part));
+    struct error *e = NULL;
+    for (int i = 0; i < inputs.count && !e; i++)
+        e = show_shard(inputs.files[i].path, verify, &tokens, &shards);
+    if (!e)
+        printf("%s: %lld tokens in %d of %lld shards\n", part, (long long)tokens, inputs.count,
+               (long long)shards);
+    inputs_release(&inputs);
+    return e;
+}
+
+struct error *inspect_shards(const char *folder, const struct inspect_options *options)
+{
+    char unfinished[4400];
+    printf("tokens in %s\n", folder);
+    for (int i = 0; i < PART_NAMES; i++)
+        if (has_part(folder, part_names[i]))
+            TRY(show_part(folder, part_names[i], options->verify));
+    snprintf(unfinished, sizeof unfinished, "%s/unfinished", folder);
+    if (!access(unfinished, F_OK))
+        puts("not all of it: galley tokenize was interrupted, and goes on when it is started again");
+    if (options->verify)
+        puts("verified: every byte is as it was written");
     return NULL;
 }
 

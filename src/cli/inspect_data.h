@@ -17,6 +17,9 @@ struct inspect_options {
 
 /* A token file of any format. */
 MUST_USE struct error *inspect_tokens(const char *path, const struct inspect_options *options);
+/* Whether a folder holds what galley tokenize makes; then all of it, a line a shard. */
+bool inspect_is_shards(const char *folder);
+MUST_USE struct error *inspect_shards(const char *folder, const struct inspect_options *options);
 /* The samples of a global batch of a run, and where each came from. */
 MUST_USE struct error *inspect_batch(const char *run_folder, const struct inspect_options *options);
 

@@ -16,6 +16,9 @@ enum { CHUNK = 1 << 20, LINE_BYTES = 256, OTHER_LINES = 5 };
 
 static const size_t most_room = (size_t)(MANIFEST_MOST_EXTENTS + OTHER_LINES) * LINE_BYTES;
 
+/* How to mend a file that is not what was written. */
+#define MEND "restore it from a copy, or make it again"
+
 /* The first line, "galley checkpoint 1"; its length. */
 static size_t first_line(char line[64], const char *kind)
 {
@@ -152,7 +155,7 @@ struct error *manifest_write(const char *path, const char *kind, struct manifest
 
 static struct error *damaged(const char *path, const char *what)
 {
-    return error_new(ERROR_INPUT, "%s is damaged: %s", path, what);
+    return error_new(ERROR_INPUT, "%s is damaged: %s; " MEND, path, what);
 }
 
 /* One line of the manifest into the next extent; its hash was checked, so it is well-formed. */
@@ -194,7 +197,7 @@ static struct error *parse(const char *path, char *text, size_t room, uint64_t a
         if (sscanf(line, "bytes %" SCNu64, &bytes) == 1) {
             if (bytes != actual_bytes)
                 return error_new(ERROR_INPUT, "%s is damaged: it has %" PRIu64 " bytes, expected %"
-                                 PRIu64, path, actual_bytes, bytes);
+                                 PRIu64 "; " MEND, path, actual_bytes, bytes);
         } else if (parse_extent(line, x)) {
             if (x->offset < previous || x->bytes > actual_bytes ||
                 x->offset > actual_bytes - x->bytes)
@@ -253,7 +256,7 @@ struct error *manifest_read(const char *path, const char *kind, struct manifest 
         e = hash_rest(fd, path, &m, room, bytes, &found);
     if (!e && found != expected)
         e = error_new(ERROR_INPUT, "%s is damaged: what is between its arrays hashes to %016" PRIx64
-                      ", expected %016" PRIx64, path, found, expected);
+                      ", expected %016" PRIx64 "; " MEND, path, found, expected);
     close(fd);
     free(text);
     if (e) {
@@ -281,7 +284,7 @@ struct error *manifest_verify(const char *path, const struct manifest *manifest)
         const uint64_t found = XXH3_64bits_digest(state);
         if (!e && found != x->xxh3)
             e = error_new(ERROR_INPUT, "%s is damaged: %s (%" PRIu64 " bytes at %" PRIu64
-                          ") hashes to %016" PRIx64 ", expected %016" PRIx64, path, x->name,
+                          ") hashes to %016" PRIx64 ", expected %016" PRIx64 "; " MEND, path, x->name,
                           x->bytes, x->offset, found, x->xxh3);
     }
     free(buffer);

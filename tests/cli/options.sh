@@ -41,6 +41,7 @@ refuse 'takes one file or run folder' inspect
 refuse '--k means nothing to the sampler greedy' generate run --sampler greedy --k 3
 mkfifo fifo
 refuse 'fifo is neither a file nor a folder' corpus --sentences 5 --output fifo
+refuse 'fifo is neither a file nor a folder' inspect fifo
 rm fifo
 
 launcher=(mpirun --oversubscribe --bind-to none -n 2)

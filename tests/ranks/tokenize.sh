@@ -51,6 +51,11 @@ grep -q 'Galley shard, uint16: 30000 tokens' shown || fail "$(cat shown)"
 grep -q '^text: .*was a' shown || fail "$(cat shown)"
 grep -q 'verified: every byte' shown || fail "$(cat shown)"
 
+"$GALLEY" inspect one --verify >shown
+grep -q "^train: [0-9]* tokens in $(ls one/train-* | wc -l) of $(ls one/train-* | wc -l) shards$" shown || fail "$(cat shown)"
+grep -q '^validation: [0-9]* tokens in 1 of 1 shards$' shown || fail "$(cat shown)"
+grep -q '^verified: every byte' shown || fail "$(cat shown)"
+
 # What is finished is left alone; what is of something else is not touched.
 tokenize 2 one train.txt
 grep -q 'holds these tokens already' one.log || fail "the second run did not see that all is there"
