@@ -11,7 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUND_BATCHES = 64, LENGTH_STEP = 8 };    /* rows are as long as a multiple of it */
+enum {
+    ROUND_BATCHES = 64,
+    LENGTH_STEP = 8,        /* rows are as long as a multiple of it */
+    LEAST_TOKENS = 1024,    /* a batch of fewer is not worth its own pass over the weights */
+};
 
 static const double report_every_s = 10;
 
@@ -203,6 +207,21 @@ static void report_progress(struct scorer *s, size_t windows_done)
     log_info("scored about %.0f %% of %.0f examples", 100 * done / count, count);
 }
 
+/*
+ * How many of the windows, the longest first, make a batch of T tokens a row: as many as there is
+ * room for, but none that would be padding to an eighth or more, where the batch is large enough
+ * without it. With batches that are filled up a third of 300 last words' batches was padding.
+ */
+static size_t batch_rows(const struct scorer *s, const struct window *windows, size_t count, int T)
+{
+    const size_t room = (size_t)(s->options->B * (int64_t)s->options->T / T);
+    size_t rows = 0;
+    while (rows < count && rows < room &&
+           ((int64_t)rows * T < LEAST_TOKENS || 8 * window_length(&windows[rows]) > 7 * T))
+        rows++;
+    return rows;
+}
+
 /* This rank's share of the round's batches. */
 static struct error *compute_round(struct scorer *s)
 {
@@ -216,8 +235,7 @@ static struct error *compute_round(struct scorer *s)
         const int length = window_length(&s->windows[first]);
         const int rounded = (length + LENGTH_STEP - 1) / LENGTH_STEP * LENGTH_STEP;
         const int T = rounded < o->T ? rounded : o->T;
-        const size_t room = (size_t)(o->B * (int64_t)o->T / T);
-        const size_t rows = count - first < room ? count - first : room;
+        const size_t rows = batch_rows(s, &s->windows[first], count - first, T);
         if (batch % world_size == rank)
             TRY(compute_batch(s, &s->windows[first], (int)rows, T));
         first += rows;
