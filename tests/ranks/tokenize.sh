@@ -9,10 +9,12 @@ make_text
 fail() { echo "$1"; exit 1; }
 
 # tokenize RANKS FOLDER [OPTION...] -- INPUT...
+# A rank that is killed while it connects leaves mpirun (seen with Open MPI 4.1.4) waiting for ever, deaf to its
+# own --timeout.
 tokenize() {
     local ranks=$1 folder=$2
     shift 2
-    mpirun --oversubscribe --bind-to none --timeout 120 -n "$ranks" "$GALLEY" tokenize \
+    timeout --signal=KILL 130 mpirun --oversubscribe --bind-to none --timeout 120 -n "$ranks" "$GALLEY" tokenize \
         --output "$folder" --vocabulary vocabulary.txt --lowercase --validation 0.05 \
         --shard-tokens 30000 "$@" >"$folder.log" 2>&1
 }
