@@ -1,6 +1,6 @@
 /*
- * update_judgement.h - whether a step updates the model, and what it leaves behind for the next: the same
- * functions for every back-end, on whose device they run.
+ * update_judgement.h - whether a step updates the model, and what it leaves behind for the next:
+ * the same functions for every back-end, on whose device they run.
  */
 #ifndef GALLEY_KERNELS_UPDATE_JUDGEMENT_H
 #define GALLEY_KERNELS_UPDATE_JUDGEMENT_H

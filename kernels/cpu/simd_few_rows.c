@@ -3,11 +3,11 @@
  * and reading them is all that takes time.
  *
  * A library's product packs its operands, which here costs more than the product: with one row of
- * bf16 oneDNN reads weights at 3.5 GB/s. What counts is that memory is read in few long runs, as the
- * processor's prefetching follows them: weights (K, N) are cut into PARTS of their rows, which
- * threads add up one by one, and a part into STEP runs of rows that are read side by side. Rows read
- * side by side that lie close together, or the columns of a thread, end a run with every row: on two
- * cores of Zen 4 those read 20 to 33 GB/s where this reads 40 to 50, of the 60 there are.
+ * bf16 oneDNN reads weights at 3.5 GB/s. What counts is that memory is read in few long runs, as
+ * the processor's prefetching follows them: weights (K, N) are cut into PARTS of their rows, which
+ * threads add up one by one, and a part into STEP runs of rows that are read side by side. Rows
+ * read side by side that lie close together, or the columns of a thread, end a run with every row:
+ * on two cores of Zen 4 those read 20 to 33 GB/s where this reads 40 to 50, of the 60 there are.
  */
 #include "kernels/cpu/simd.h"
 
@@ -60,8 +60,8 @@ static void put_in_order(float *sums, int64_t n)
     }
 }
 
-/* sums (N) += the rows k, k + apart, ... of b, `steps` of them, times those elements of a row. Whole
- * pairs stand in pair_at's order. */
+/* sums (N) += the rows k, k + apart, ... of b, `steps` of them, times those elements of a row.
+ * Whole pairs stand in pair_at's order. */
 ALWAYS_INLINE void add_rows(float *restrict sums, const struct matmul *p, int64_t row, int64_t k,
                             int64_t apart, int steps, bool bf16)
 {

@@ -71,7 +71,8 @@ static struct error *plan(struct tokenize_job *j)
     return NULL;
 }
 
-/* The content is looked at by one rank; that all have the same input, paths, sizes and times tell. */
+/* The content is looked at by one rank; that all have the same input, paths, sizes and times
+ * tell. */
 static struct error *find_state(struct tokenize_job *j)
 {
     TRY(comm_agree(j->comm, comm_rank(j->comm) == 0

@@ -86,9 +86,9 @@ static void end_guard(void)
 }
 
 /*
- * What Open MPI is told unless the user tells it otherwise. Ranks of one node need no network, and where
- * that has an interface that Open MPI 5 cannot place, each of them would say so in vain ("Unable to find
- * reachable pairing", open-mpi/ompi issue 14079).
+ * What Open MPI is told unless the user tells it otherwise. Ranks of one node need no network, and
+ * where that has an interface that Open MPI 5 cannot place, each of them would say so in vain
+ * ("Unable to find reachable pairing", open-mpi/ompi issue 14079).
  */
 static void set_defaults(void)
 {

@@ -95,9 +95,9 @@ MUST_USE struct error *comm_agree(struct comm *comm, struct error *mine);
 /*
  * Ends all ranks with one message; for `main` alone. An agreed error: rank 0 prints it, every rank
  * returns the exit code to give to exit() after comm_close. Any other: prints "rank R (host): ..."
- * and aborts the world with the exit code; it does not return. Takes `error`. comm is NULL where MPI
- * was not started: then a wrong command, which is the same on all ranks, is told by rank 0 alone, as
- * the launcher numbers them.
+ * and aborts the world with the exit code; it does not return. Takes `error`. comm is NULL where
+ * MPI was not started: then a wrong command, which is the same on all ranks, is told by rank 0
+ * alone, as the launcher numbers them.
  */
 int comm_end(struct comm *comm, struct error *error);
 

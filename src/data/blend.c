@@ -2,15 +2,15 @@
  * blend.c - which sample of which source stands at a position.
  *
  * With shares, position g of all epochs is place g % P of period g / P. A period has P tickets, of
- * which source k has shares[k] in a row; ticket u belongs to lane u % lanes, and each lane's tickets
- * are given out in the order of a keyed permutation of its P / lanes steps, which every lane begins at
- * another place, so that each batch has about the shares too. What a ticket's place among its source's
- * is, and the periods before, say how many samples the source has given. So nothing is counted up, and
- * every period holds exactly the shares.
+ * which source k has shares[k] in a row; ticket u belongs to lane u % lanes, and each lane's
+ * tickets are given out in the order of a keyed permutation of its P / lanes steps, which every
+ * lane begins at another place, so that each batch has about the shares too. What a ticket's place
+ * among its source's is, and the periods before, say how many samples the source has given. So
+ * nothing is counted up, and every period holds exactly the shares.
  *
- * A source's samples in the order in which it gives them come in rounds: of `width` samples, a lane's
- * next to each other. Seen lane by lane, each goes through a stretch of its own of the source's order
- * (order.h), from beginning to end.
+ * A source's samples in the order in which it gives them come in rounds: of `width` samples, a
+ * lane's next to each other. Seen lane by lane, each goes through a stretch of its own of the
+ * source's order (order.h), from beginning to end.
  */
 #include "data/blend.h"
 
@@ -18,9 +18,9 @@
 
 #include <stddef.h>
 
-/* How many blocks are read at a time, over all lanes; and in one lane at least. Samples of a batch are
- * of different blocks; of two that a lane gives one after the other, one pair in `window` is of the
- * same. Batch for batch this is as if all were shuffled among BLOCKS_AT_ONCE. */
+/* How many blocks are read at a time, over all lanes; and in one lane at least. Samples of a batch
+ * are of different blocks; of two that a lane gives one after the other, one pair in `window` is of
+ * the same. Batch for batch this is as if all were shuffled among BLOCKS_AT_ONCE. */
 enum { BLOCKS_AT_ONCE = 256, LEAST_WINDOW = 2 };
 
 static int64_t lanes_of(const struct blend *blend)
@@ -81,8 +81,8 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* `width` things dealt to lanes as evenly as can be, those of a lane next to each other: how many come
- * before a lane's. */
+/* `width` things dealt to lanes as evenly as can be, those of a lane next to each other: how many
+ * come before a lane's. */
 static int64_t before_lane(int64_t lane, int64_t width, int64_t lanes)
 {
     return lane * (width / lanes) + least(lane, width % lanes);
@@ -95,8 +95,8 @@ static int64_t lane_at(int64_t place, int64_t width, int64_t lanes)
     return place < theirs ? place / (each + 1) : more + (place - theirs) / each;
 }
 
-/* Positions of `samples` that come in rounds of `width`, lane by lane: each with all its rounds in a
- * row. The last round may be short. */
+/* Positions of `samples` that come in rounds of `width`, lane by lane: each with all its rounds in
+ * a row. The last round may be short. */
 static int64_t in_lane_order(int64_t position, int64_t samples, int64_t width, int64_t lanes)
 {
     const int64_t round = position / width, place = position % width;
@@ -105,8 +105,8 @@ static int64_t in_lane_order(int64_t position, int64_t samples, int64_t width, i
     return samples / width * first + least(samples % width, first) + round * each + place - first;
 }
 
-/* What the source gives at its own `epoch` and `positions`, which places whose[i] shall have; it gives
- * `width` a round. */
+/* What the source gives at its own `epoch` and `positions`, which places whose[i] shall have; it
+ * gives `width` a round. */
 static void place_in(const struct blend *blend, int source, int64_t width, int64_t epoch,
                      int64_t *positions, const int *whose, int count, struct blend_place *places)
 {

@@ -6,12 +6,12 @@
  *
  * Without shares an epoch is every sample of every source exactly once. With shares an epoch is as
  * long, but of every blend_period() positions, counted through all epochs, source k gets exactly
- * shares[k]; it is gone through in epochs of its own, each with every sample of it exactly once and in
- * a new order.
+ * shares[k]; it is gone through in epochs of its own, each with every sample of it exactly once and
+ * in a new order.
  *
  * The positions of a global batch are its lanes: position p is in lane p % lanes. Where samples are
- * best read in blocks, each lane goes through blocks of its own, so that a rank, which has some lanes
- * next to each other, reads those blocks and few others, however many ranks there are.
+ * best read in blocks, each lane goes through blocks of its own, so that a rank, which has some
+ * lanes next to each other, reads those blocks and few others, however many ranks there are.
  */
 #ifndef GALLEY_DATA_BLEND_H
 #define GALLEY_DATA_BLEND_H
@@ -33,8 +33,8 @@ struct blend {
 struct blend blend_of(const struct samples *source, uint64_t seed, bool shuffle);
 /* BLEND_LEAST_PERIOD, rounded up to whole global batches. */
 int64_t blend_period(const struct blend *blend);
-/* Turns weights (any scale) into shares that add up to blend_period(); one that would get none is an
- * error. */
+/* Turns weights (any scale) into shares that add up to blend_period(); one that would get none is
+ * an error. */
 MUST_USE struct error *blend_share(struct blend *blend, const double *weights);
 
 /* Samples of an epoch. */

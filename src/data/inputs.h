@@ -29,8 +29,9 @@ MUST_USE struct error *inputs_expand(struct inputs *out, const char *const *argu
                                      const char *name);
 void inputs_release(struct inputs *inputs);
 
-/* Hash of the lengths and of places all over the content, the whole of small files: tells inputs of the
- * same lengths apart without reading all of them. Not of names and times, so that copies are equal. */
+/* Hash of the lengths and of places all over the content, the whole of small files: tells inputs of
+ * the same lengths apart without reading all of them. Not of names and times, so that copies are
+ * equal. */
 MUST_USE struct error *inputs_hash(const struct inputs *inputs, uint64_t *hash);
 
 /* Time of the last change of a file, in nanoseconds since 1970. */

@@ -73,8 +73,8 @@ static void permute(uint64_t key, uint64_t n, uint64_t *x, int count)
 
 /* ---- blocks ---- */
 
-/* The blocks of all samples in windows; what is left over at the end, less than a window of blocks and
- * less than a block of samples, belongs to the last window. */
+/* The blocks of all samples in windows; what is left over at the end, less than a window of blocks
+ * and less than a block of samples, belongs to the last window. */
 struct layout {
     uint64_t S, blocks, samples;    /* samples of a block; whole blocks */
     uint64_t window, windows;       /* samples of a window but the last; how many there are */

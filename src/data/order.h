@@ -5,10 +5,10 @@
  * of ranks, and a resumed run agree without talking.
  *
  * Where samples are best read in blocks that stand together (block > 1), the order is shuffled in
- * two stages: the blocks of all samples, and then the samples of a window of blocks in a row of that
- * order among each other (of the last window, which has what is left over, up to twice as many). So
- * going through positions touches that many blocks at any time, and each of them whole before it is
- * left; and of two samples in a row one pair in `window` is of the same block.
+ * two stages: the blocks of all samples, and then the samples of a window of blocks in a row of
+ * that order among each other (of the last window, which has what is left over, up to twice as
+ * many). So going through positions touches that many blocks at any time, and each of them whole
+ * before it is left; and of two samples in a row one pair in `window` is of the same block.
  */
 #ifndef GALLEY_DATA_ORDER_H
 #define GALLEY_DATA_ORDER_H

@@ -10,8 +10,9 @@
 
 #include <xxhash.h>
 
-/* Tokens that stand together and are best read by one rank, see order.h: some chunks of a shard, each of
- * which is read whole by whoever touches it first. A block and its neighbour share one at most. */
+/* Tokens that stand together and are best read by one rank, see order.h: some chunks of a shard,
+ * each of which is read whole by whoever touches it first. A block and its neighbour share one at
+ * most. */
 enum { BLOCK_TOKENS = 1 << 19, SPARE_DESCRIPTORS = 256 };
 
 struct packed_tokens {

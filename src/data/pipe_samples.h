@@ -45,8 +45,8 @@ bool pipe_is_one(const char *input);
 struct pipe_samples;
 
 /* Waits for the writer. Everything in the options is borrowed. Goes on from a cursor of an earlier
- * reading of the same stream, which is read again up to there. One that is shorter is refused, as is
- * one that has other bytes unless that is allowed: then it goes on with the next record. */
+ * reading of the same stream, which is read again up to there. One that is shorter is refused, as
+ * is one that has other bytes unless that is allowed: then it goes on with the next record. */
 MUST_USE struct error *pipe_samples_open(struct pipe_samples **out,
                                          const struct pipe_samples_options *options,
                                          const struct pipe_cursor *from);
@@ -58,8 +58,8 @@ bool pipe_samples_are_windows(const struct pipe_samples *samples);
 
 /* The ids of the next sample; `*count` is -1 where there is none. */
 MUST_USE struct error *pipe_samples_read(struct pipe_samples *samples, int32_t *ids, int *count);
-/* The first `bytes` of the stream are not those that the run was trained on: an error, or, where that is
- * allowed, one warning. */
+/* The first `bytes` of the stream are not those that the run was trained on: an error, or, where
+ * that is allowed, one warning. */
 MUST_USE struct error *pipe_samples_differ(struct pipe_samples *samples, int64_t bytes);
 /* Where the next one begins. */
 struct pipe_cursor pipe_samples_cursor(const struct pipe_samples *samples);

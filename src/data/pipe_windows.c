@@ -4,8 +4,8 @@
  * Window number w is in slot w % 2. The thread fills it while the consumer has w - 1, and waits at
  * w + 1 until the consumer leaves w - 1. A position in a window whose size is known keeps that
  * size: then what is left of it is the same even if the stream, which ended within it, is longer
- * the next time. Without shuffle a window is given out while it is filled; then a position keeps the
- * hash of what was taken.
+ * the next time. Without shuffle a window is given out while it is filled; then a position keeps
+ * the hash of what was taken.
  */
 #include "data/pipe_windows.h"
 

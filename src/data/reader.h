@@ -32,8 +32,8 @@ MUST_USE struct error *reader_open_range(struct reader **out, const char *path, 
 /*
  * Of a pipe: `path` is a fifo, or begins with "-" and stands for standard input. Waits for its
  * writer and first bytes, as every read waits for more; once `wake_fd` (borrowed) has something to
- * read, waiting ends with an ERROR_INTERRUPTED. A writer that has gone is the end of the data. `heard`
- * (borrowed; NULL: nobody asks) counts the bytes up as they come, for other threads.
+ * read, waiting ends with an ERROR_INTERRUPTED. A writer that has gone is the end of the data.
+ * `heard` (borrowed; NULL: nobody asks) counts the bytes up as they come, for other threads.
  */
 MUST_USE struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd,
                                         atomic_llong *heard);

@@ -102,8 +102,8 @@ static struct error *read_head(const char *path, char *head, size_t *bytes)
     return e;
 }
 
-/* The other file of a Megatron pair, for the caller to free; NULL if there is none. One that is damaged
- * is an error: without it the tokens would be read with another width. */
+/* The other file of a Megatron pair, for the caller to free; NULL if there is none. One that is
+ * damaged is an error: without it the tokens would be read with another width. */
 static struct error *megatron_index(const char *path, char **out)
 {
     char *index = NULL, head[HEAD_BYTES];

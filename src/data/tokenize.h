@@ -34,8 +34,8 @@ struct tokenize_options {
 
 /* Bytes of a token in files and shards. */
 int tokenize_width(const struct tokenizer *tokenizer);
-/* A hash of all that decides what the shards hold: tokenizer, options, and the inputs as inputs_hash
- * tells them apart. */
+/* A hash of all that decides what the shards hold: tokenizer, options, and the inputs as
+ * inputs_hash tells them apart. */
 MUST_USE struct error *tokenize_key(const struct tokenize_options *options, int64_t shard_tokens,
                                     uint64_t *key);
 

@@ -47,8 +47,8 @@ static struct error *make_file(struct h5_file **out, const char *path)
     /* A file that could not be closed, on a full disk, would crash HDF5's clean-up at exit. Every
      * file is closed here, so there is nothing to clean up. */
     H5dont_atexit();
-    /* Freed blocks go back to malloc. HDF5 would keep some of every size it ever had, and a run whose
-     * history grows writes a size of its own into every checkpoint. */
+    /* Freed blocks go back to malloc. HDF5 would keep some of every size it ever had, and a run
+     * whose history grows writes a size of its own into every checkpoint. */
     H5set_free_list_limits(0, 0, 0, 0, 0, 0);
     struct h5_file *f = calloc(1, sizeof *f);
     if (f)

@@ -34,8 +34,8 @@ struct manifest {
     int count;
 };
 
-/* Bytes to leave for a manifest of so many extents, at most MANIFEST_MOST_EXTENTS: a power of two, at
- * least 512. */
+/* Bytes to leave for a manifest of so many extents, at most MANIFEST_MOST_EXTENTS: a power of two,
+ * at least 512. */
 size_t manifest_room(int extents);
 /* Hashes what is between the extents and writes the manifest into the file's first `room` bytes.
  * Sorts the extents by offset. `kind` is what the file is: "checkpoint", "shard". */

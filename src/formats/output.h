@@ -23,7 +23,8 @@ struct output {
 };
 
 /* Something at `path` is an error unless `overwrite`; what is neither file nor folder (a device, a
- * fifo) always. A folder is overwritten only where all it holds are files that models consist of. */
+ * fifo) always. A folder is overwritten only where all it holds are files that models consist
+ * of. */
 MUST_USE struct error *output_begin(struct output *output, const char *path, bool folder,
                                     bool overwrite);
 /* Takes `e`, the outcome of writing; returns it, or what goes wrong in the end. Everything is on

@@ -1,8 +1,8 @@
 /*
  * shard_write.c - writes a token shard, whole or not at all.
  *
- * The file is written under another name (output.h) chunk by chunk and closed; then the manifest goes
- * into its first bytes, and is checked against what the file holds.
+ * The file is written under another name (output.h) chunk by chunk and closed; then the manifest
+ * goes into its first bytes, and is checked against what the file holds.
  */
 #include "formats/h5_chunks.h"
 #include "formats/manifest.h"

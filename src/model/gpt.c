@@ -1,6 +1,7 @@
 /*
  * gpt.c - forward and backward from tokens to gradients, of every family and on any table of
- * kernels: embedding, the family's blocks, head. The head is a matrix of its own or the token table.
+ * kernels: embedding, the family's blocks, head. The head is a matrix of its own or the token
+ * table.
  */
 #include "model/gpt.h"
 

@@ -1,8 +1,9 @@
 /*
  * model.h - the inside of a model and of a decoder, shared by the files of src/model only.
  *
- * What the families have in common (embedding, head, memory, the order of the passes) is in model.c,
- * gpt.c and decoder.c, attention and MLP in branches.c; a `struct block` holds what differs.
+ * What the families have in common (embedding, head, memory, the order of the passes) is in
+ * model.c, gpt.c and decoder.c, attention and MLP in branches.c; a `struct block` holds what
+ * differs.
  */
 #ifndef GALLEY_MODEL_MODEL_H
 #define GALLEY_MODEL_MODEL_H

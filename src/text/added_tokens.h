@@ -1,11 +1,11 @@
 /*
  * added_tokens.h - tokens that are found in a text as they are written, before it is cut.
  *
- * They are what tokenizer.json lists as "added_tokens", and found as Hugging Face's tokenizers finds
- * them (0.23, tokenizer/added_vocabulary.rs): those that are not "normalized" first, then the others
- * in what lies between; at each place the longest; with the white space before (lstrip) and behind
- * (rstrip) if so said, and only where no character of a word is beside it (single_word). The end
- * token of GPT-2 is one of them, listed or not, if the vocabulary has it.
+ * They are what tokenizer.json lists as "added_tokens", and found as Hugging Face's tokenizers
+ * finds them (0.23, tokenizer/added_vocabulary.rs): those that are not "normalized" first, then the
+ * others in what lies between; at each place the longest; with the white space before (lstrip) and
+ * behind (rstrip) if so said, and only where no character of a word is beside it (single_word). The
+ * end token of GPT-2 is one of them, listed or not, if the vocabulary has it.
  */
 #ifndef GALLEY_TEXT_ADDED_TOKENS_H
 #define GALLEY_TEXT_ADDED_TOKENS_H

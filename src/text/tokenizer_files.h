@@ -21,8 +21,8 @@ MUST_USE struct error *tokenizer_files_kind(enum tokenizer_kind *kind, const cha
  * BPE: `vocabulary` is vocab.json, or a folder that holds vocab.json or vocabulary.json, itself or
  * in assets/tokenizer; `merges` empty or NULL: merges.txt beside it, with the same prefix. Or it is
  * a tokenizer.json (by this name, or in a folder without the others), which holds the merges as
- * well. Of a folder with vocab.json and tokenizer.json the latter gives the added tokens. To release
- * with tokenizer_files_release, only after success.
+ * well. Of a folder with vocab.json and tokenizer.json the latter gives the added tokens. To
+ * release with tokenizer_files_release, only after success.
  */
 MUST_USE struct error *tokenizer_files_read(struct tokenizer_definition *definition,
                                             const char *vocabulary, const char *merges);

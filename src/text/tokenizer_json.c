@@ -1,5 +1,5 @@
-/* tokenizer_json.c - takes vocabulary, merges and added tokens out of a tokenizer.json, and puts them
- * into one. */
+/* tokenizer_json.c - takes vocabulary, merges and added tokens out of a tokenizer.json, and puts
+ * them into one. */
 #include "text/tokenizer_json.h"
 
 #include <cjson/cJSON.h>

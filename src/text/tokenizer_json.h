@@ -11,9 +11,9 @@
 #include "text/tokenizer.h"
 
 /*
- * Sets vocabulary, merges and added tokens of the definition, which the caller frees, after an error
- * too; `name` is what errors call it. A list of the end token alone, as GPT-2's is, says nothing:
- * then there is no text of added tokens.
+ * Sets vocabulary, merges and added tokens of the definition, which the caller frees, after an
+ * error too; `name` is what errors call it. A list of the end token alone, as GPT-2's is, says
+ * nothing: then there is no text of added tokens.
  */
 MUST_USE struct error *tokenizer_json_read(struct tokenizer_definition *definition, const char *text,
                                            size_t bytes, const char *name);

@@ -302,8 +302,8 @@ static struct error *tell_plan(const struct job *j)
     return NULL;
 }
 
-/* On rank 0, once the folder is its own; takes what the run ends with, `e` or NULL, and returns it, or
- * why that cannot be noted. */
+/* On rank 0, once the folder is its own; takes what the run ends with, `e` or NULL, and returns it,
+ * or why that cannot be noted. */
 static struct error *note_end(const struct job *j, struct error *e)
 {
     if (!j->folder)

@@ -1,4 +1,5 @@
-/* origin.c - what a model is and how its texts were cut, as settings that a configuration adopts. */
+/* origin.c - what a model is and how its texts were cut, as settings that a configuration
+ * adopts. */
 #include "train/origin.h"
 
 #include "train/model_settings.h"

@@ -37,8 +37,8 @@ MUST_USE struct error *run_folder_write_config(struct run_folder *folder, const 
  * resume they are those of an uninterrupted run; step -1 drops all. */
 MUST_USE struct error *run_folder_start_logs(struct run_folder *folder, int64_t step);
 /* Appends one JSON object (without line feed) as a row, and hands it to the system at once. Rows
- * come from the midst of what all ranks do together: so the first that cannot be written is latched,
- * those after it are dropped, and run_folder_check tells. */
+ * come from the midst of what all ranks do together: so the first that cannot be written is
+ * latched, those after it are dropped, and run_folder_check tells. */
 void run_folder_add_metrics(struct run_folder *folder, const char *json);
 void run_folder_add_sample(struct run_folder *folder, const char *json);
 /* Why a row could not be written; told once. */

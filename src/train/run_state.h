@@ -21,7 +21,8 @@ enum run_state { RUN_NEW, RUN_RUNNING, RUN_STOPPED, RUN_FAILED, RUN_DONE };
 /* "running", as it is in the file. */
 const char *run_state_name(enum run_state state);
 
-/* FOLDER/state; the folder is there. In place, for a disk that is full has no room for a new one. */
+/* FOLDER/state; the folder is there. In place, for a disk that is full has no room for a new
+ * one. */
 MUST_USE struct error *run_state_write(const char *run_folder, enum run_state state);
 /* RUN_NEW also where there is no folder. */
 MUST_USE struct error *run_state_read(const char *run_folder, enum run_state *state);

@@ -4,8 +4,8 @@
  *
  * A save stops training for a copy of weights and moments to host memory; the file is written
  * behind its back (saver.h). If the one before is not written yet, training waits for it. At the
- * end, and when the run is to stop, it waits until its own is. A write that failed makes the run stop;
- * the state is then saved at that step, if it can be.
+ * end, and when the run is to stop, it waits until its own is. A write that failed makes the run
+ * stop; the state is then saved at that step, if it can be.
  */
 #ifndef GALLEY_TRAIN_SAVING_H
 #define GALLEY_TRAIN_SAVING_H

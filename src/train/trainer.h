@@ -68,8 +68,8 @@ void trainer_destroy(struct trainer *trainer);
 /*
  * Collective. Steps until last_step, or until the feed has no more, callbacks in between. When any
  * rank is asked to stop, all end after the same step, at most steps_ahead after the one that
- * carried the wish, as if it were the last. When a callback of rank 0 fails, they do so too, and all
- * get its error.
+ * carried the wish, as if it were the last. When a callback of rank 0 fails, they do so too, and
+ * all get its error.
  */
 MUST_USE struct error *trainer_run(struct trainer *trainer);
 /* Whether it ended before last_step, because it was asked to. */

@@ -1,5 +1,5 @@
-/* trainer_inside.h - the inside of a trainer, shared by trainer.c, the loop, and trainer_step.c, which
- * queues a step. */
+/* trainer_inside.h - the inside of a trainer, shared by trainer.c, the loop, and trainer_step.c,
+ * which queues a step. */
 #ifndef GALLEY_TRAIN_TRAINER_INSIDE_H
 #define GALLEY_TRAIN_TRAINER_INSIDE_H
 
@@ -25,8 +25,8 @@ struct trainer {
     struct leaf_sums *leaf_sums;     /* NULL: micro-batches are added one to the next */
 };
 
-/* Collective. Queues the step after t->queued. None is queued where the feed has ended; t->last_step
- * then says so. */
+/* Collective. Queues the step after t->queued. None is queued where the feed has ended;
+ * t->last_step then says so. */
 MUST_USE struct error *trainer_queue_step(struct trainer *trainer);
 
 #endif

@@ -186,7 +186,8 @@ static struct error *drop_from_cache(const char *glob)
     return e;
 }
 
-/* What one rank of four fetches in its first epoch, in which it checks every chunk that it touches. */
+/* What one rank of four fetches in its first epoch, in which it checks every chunk that it
+ * touches. */
 static struct error *bench_rank(const char *folder, int64_t vocabulary_size, int T)
 {
     enum { RANKS = 4 };

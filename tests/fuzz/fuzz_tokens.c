@@ -145,8 +145,8 @@ static void assert_token(const char *path, int64_t place, int64_t got, int64_t e
                  (long long)expected);
 }
 
-/* Opens a file of tokens and reads all its samples. Those of a file that is taken must be what its bytes
- * say; of a shard, what was written. */
+/* Opens a file of tokens and reads all its samples. Those of a file that is taken must be what its
+ * bytes say; of a shard, what was written. */
 static struct error *read_tokens(const char *path, const struct decoded *expected)
 {
     struct inputs inputs;

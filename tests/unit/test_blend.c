@@ -197,10 +197,10 @@ static void test_every_epoch_has_every_sample_once_in_lanes_too(void **state)
 enum { LANES = 64, LANE_WINDOW = 4 };    /* 256 blocks over all lanes */
 
 /*
- * Of two samples in a row, or any distance that is no multiple of the batch, the serial correlation is
- * 0, give or take 1 / sqrt(N) of sampling, and what the windows' means have by chance: these vary by 1 /
- * LANE_WINDOW of all, and there are blocks / LANE_WINDOW of them. A batch apart two samples are of one
- * lane, hence of one window: 1 / LANE_WINDOW.
+ * Of two samples in a row, or any distance that is no multiple of the batch, the serial correlation
+ * is 0, give or take 1 / sqrt(N) of sampling, and what the windows' means have by chance: these
+ * vary by 1 / LANE_WINDOW of all, and there are blocks / LANE_WINDOW of them. A batch apart two
+ * samples are of one lane, hence of one window: 1 / LANE_WINDOW.
  */
 static void test_the_serial_correlation_in_lanes_is_as_promised(void **state)
 {
@@ -222,9 +222,9 @@ static void test_the_serial_correlation_in_lanes_is_as_promised(void **state)
 }
 
 /*
- * Batch for batch lanes are as good as a shuffle among 256 blocks: of the LANES^2 pairs of a batch and
- * the next, one in 256 is of the same block. Within a batch pairs of a block are rarer than of a true
- * shuffle: LANES (LANES - 1) / 2 / blocks.
+ * Batch for batch lanes are as good as a shuffle among 256 blocks: of the LANES^2 pairs of a batch
+ * and the next, one in 256 is of the same block. Within a batch pairs of a block are rarer than of
+ * a true shuffle: LANES (LANES - 1) / 2 / blocks.
  */
 static void test_batches_in_lanes_share_blocks_as_those_of_a_shuffle_of_256(void **state)
 {
@@ -242,7 +242,7 @@ static void test_batches_in_lanes_share_blocks_as_those_of_a_shuffle_of_256(void
                 }
         free(at);
         const double expected = LANES * LANES / 256.0;
-        const double of_a_shuffle = LANES * (LANES - 1) / 2 * (double)BLOCK / N;
+        const double of_a_shuffle = (double)(LANES * (LANES - 1) / 2) * (double)BLOCK / (double)N;
         if (!(fabs(next / (double)(batches - 1) - expected) < 0.05 * expected &&
               within / (double)(batches - 1) <= of_a_shuffle))
             fail_msg("seed %llu: %.2f pairs of a batch and the next, expected %.2f; %.2f within, at most "
@@ -283,8 +283,8 @@ static void test_a_rank_reads_its_own_blocks_and_few_others(void **state)
                             N / BLOCK / ranks + 4 * LANE_WINDOW);
 }
 
-/* In a blend a source is gone through in epochs of its own, with each of which lanes may move on by some
- * samples of a round: here one source of three ends within the epoch that is counted. */
+/* In a blend a source is gone through in epochs of its own, with each of which lanes may move on by
+ * some samples of a round: here one source of three ends within the epoch that is counted. */
 static void test_a_rank_reads_its_own_blocks_of_each_source_of_a_blend(void **state)
 {
     (void)state;
@@ -364,8 +364,8 @@ static void test_each_source_gets_its_share_and_is_gone_through_in_epochs(void *
         check_shares(lanes[i]);
 }
 
-/* Every batch has about the shares, not only every period: in steps / lanes * share of tickets that a
- * source has in a row, and two more or less where that does not come out even. */
+/* Every batch has about the shares, not only every period: in steps / lanes * share of tickets that
+ * a source has in a row, and two more or less where that does not come out even. */
 static void test_every_batch_has_about_the_shares(void **state)
 {
     (void)state;
@@ -382,7 +382,7 @@ static void test_every_batch_has_about_the_shares(void **state)
         for (int i = 0; i < LANES; i++)
             given[blend_at(&blend, 0, step * LANES + i).source]++;
         for (int k = 0; k < 3; k++)
-            assert_true(fabs(given[k] - LANES * weights[k]) <= 2.5);
+            assert_true(fabs(given[k] - (double)LANES * weights[k]) <= 2.5);
     }
 }
 

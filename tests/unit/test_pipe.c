@@ -256,8 +256,8 @@ static int begin_writing(const char *fifo, struct bytes data)
     return fd;
 }
 
-/* Without shuffle samples are given out of a window that is still filled: what was taken of it is compared
- * all the same. */
+/* Without shuffle samples are given out of a window that is still filled: what was taken of it is
+ * compared all the same. */
 static void test_what_was_taken_of_an_unfinished_window_is_compared(void **state)
 {
     const struct world *const w = *state;
