@@ -71,14 +71,14 @@ static struct error *plan(struct tokenize_job *j)
     return NULL;
 }
 
-/* The content is looked at by one rank; that all have the same input, paths, sizes and times
- * tell. */
+/* The content is looked at by one rank; that all have the same input, paths, sizes and times tell.
+ * Tokenizer and options every rank hashes for itself. */
 static struct error *find_state(struct tokenize_job *j)
 {
-    TRY(comm_agree(j->comm, comm_rank(j->comm) == 0
-                                ? tokenize_key(&j->tokenize, j->options->shard_tokens, &j->key)
-                                : NULL));
-    TRY(comm_broadcast(j->comm, &j->key, sizeof j->key));
+    uint64_t inputs = 0;
+    TRY(comm_agree(j->comm, comm_rank(j->comm) == 0 ? inputs_hash(&j->inputs, &inputs) : NULL));
+    TRY(comm_broadcast(j->comm, &inputs, sizeof inputs));
+    j->key = tokenize_key(&j->tokenize, j->options->shard_tokens, inputs);
     j->state = j->key;
     for (int i = 0; i < j->inputs.count; i++) {
         const struct input *const f = &j->inputs.files[i];
@@ -88,7 +88,7 @@ static struct error *find_state(struct tokenize_job *j)
     }
     /* Pieces cut otherwise are other pieces, by the same numbers. */
     j->state = XXH3_64bits_withSeed(&j->piece_bytes, sizeof j->piece_bytes, j->state);
-    return comm_check_equal(j->comm, "the input", j->state);
+    return comm_check_equal(j->comm, "the input, the tokenizer or an option", j->state);
 }
 
 /* ---- rank 0: the output folder ---- */

@@ -63,19 +63,17 @@ int tokenize_width(const struct tokenizer *tokenizer)
     return shard_width(tokenizer_size(tokenizer));
 }
 
-struct error *tokenize_key(const struct tokenize_options *options, int64_t shard_tokens, uint64_t *key)
+uint64_t tokenize_key(const struct tokenize_options *options, int64_t shard_tokens, uint64_t inputs)
 {
     const char *const field = options->field ? options->field : "text";
-    uint64_t share, inputs;
+    uint64_t share;
     memcpy(&share, &options->validation_share, sizeof share);
-    TRY(inputs_hash(options->inputs, &inputs));
     const uint64_t facts[] = {
         tokenizer_fingerprint(options->tokenizer), (uint64_t)options->min_bytes,
         options->whole_files, share, (uint64_t)shard_tokens,
         XXH3_64bits(field, strlen(field)), inputs,
     };
-    *key = XXH3_64bits(facts, sizeof facts);
-    return NULL;
+    return XXH3_64bits(facts, sizeof facts);
 }
 
 /* ---- one document ---- */

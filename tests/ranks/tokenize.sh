@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname "$0")/common.sh"
 kills=${1:-2}
-rm -rf one two three four threads packed killed other json noise run* big.txt text.jsonl
+rm -rf one two three four threads packed killed other json noise unlike run* big.txt text.jsonl
 make_text
 fail() { echo "$1"; exit 1; }
 
@@ -70,6 +70,16 @@ touch -r train.txt same-length.txt
 [ "$(stat -c %s train.txt)" = "$(stat -c %s same-length.txt)" ] || fail "the lengths differ"
 if tokenize 2 one same-length.txt; then fail "shards of another text of the same length were kept"; fi
 grep -q 'one/train-00000.h5 holds other input' one.log || fail "$(cat one.log)"
+# All ranks must have the same tokenizer: not only the first says what the shards are of.
+tac vocabulary.txt >backward.txt
+if timeout --signal=KILL 130 mpirun --oversubscribe --bind-to none --timeout 120 -n 2 sh -c '
+    vocabulary=vocabulary.txt
+    [ "$OMPI_COMM_WORLD_RANK" = 0 ] || vocabulary=backward.txt
+    exec "$GALLEY" tokenize --output unlike --vocabulary "$vocabulary" --lowercase train.txt' 2>unlike.log; then
+    fail "ranks with two vocabularies tokenized together"
+fi
+grep -q 'ranks disagree on the input, the tokenizer or an option' unlike.log || fail "$(cat unlike.log)"
+[ ! -e unlike ] || fail "ranks with two vocabularies began to write"
 # More than a shard can hold is refused before anything is done.
 if tokenize 1 huge --shard-tokens 4294967297 train.txt; then fail "too large shards"; fi
 grep -q -- '--shard-tokens is "4294967297"; it must be a whole number from 1 to 4294967296' huge.log ||
