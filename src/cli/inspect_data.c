@@ -259,6 +259,16 @@ static struct error *check_files(const struct checkpoint_file *file, const struc
                      c->data.train.count ? c->data.train.items[0] : "");
 }
 
+/* Nor is the order of an earlier version known any more. */
+static struct error *check_order(const struct checkpoint_file *file, const struct corpus *corpus)
+{
+    if (!checkpoint_progress(file)->older_order || !corpus_has_lanes(corpus))
+        return NULL;
+    return error_new(ERROR_INPUT, "%s is of an earlier version, which took the samples of token files and "
+                     "of blends in another order, so its batches cannot be told; --batch shows them with "
+                     "that version", checkpoint_path(file));
+}
+
 struct error *inspect_batch(const char *run_folder, const struct inspect_options *options)
 {
     char *path;
@@ -271,7 +281,8 @@ struct error *inspect_batch(const char *run_folder, const struct inspect_options
     if (!(e = checkpoint_open(&file, path)) &&
         !(e = config_parse(&config, checkpoint_config(file), path, NULL, 0)) &&
         !(e = check_files(file, config)) && !(e = checkpoint_tokenizer(file, &tokenizer)) &&
-        !(e = run_data_open(&corpus, config, false, tokenizer, RUN_DATA_READ))) {
+        !(e = run_data_open(&corpus, config, false, tokenizer, RUN_DATA_READ)) &&
+        !(e = check_order(file, corpus))) {
         if (corpus_fingerprint(corpus) != checkpoint_progress(file)->train_fingerprint)
             puts("the data is not what the run was trained on: it changed since");
         e = show_batch(corpus, config, tokenizer, options->batch);

@@ -16,5 +16,8 @@ done
 train 1 run-text "${options[@]}" --train.steps=6
 if train 1 run-tokens "${options[@]}" "${tokens[@]}" --train.steps=6; then echo "it went on"; exit 1; fi
 grep -q 'begun by an earlier version, which took the samples' run-tokens.log || { cat run-tokens.log; exit 1; }
+"$GALLEY" inspect run-text --batch 1 >/dev/null
+if "$GALLEY" inspect run-tokens --batch 1 2>shown; then echo "a batch of the new order"; exit 1; fi
+grep -q 'took the samples .* in another order, so its batches cannot be told' shown || { cat shown; exit 1; }
 train 1 run-tokens "${options[@]}" "${tokens[@]}" --train.steps=6 --run.allow_changed_data=true
 train 1 run-tokens "${options[@]}" "${tokens[@]}" --train.steps=8    # its checkpoint is a new one
