@@ -10,7 +10,7 @@
 # A run that was lost, with a rank, a node or one of mpirun's daemons that died or went out of reach, is
 # queued again too: when its folder says neither that it is done, nor that it told an error, whatever mpirun's
 # exit code. Slurm does that itself only where it finds out before the ranks do. One that got no further
-# since it was started last is lost for good after GALLEY_TRIES restarts.
+# since is lost for good the GALLEY_TRIES-th time.
 #
 # From the environment:
 #   GALLEY_LAUNCHER   mpirun (default), or srun, where the site wants its own starter (needs PMIx)
@@ -50,7 +50,6 @@ fi
 
 # "STATE step N FOLDER"; nothing for a command that trains no run.
 run_state() { "$(dirname "$0")/../launch/run-state" "$@" 2>/dev/null; }
-before=$(run_state "$@")
 
 "${start[@]}" "$@" &
 ranks=$!
@@ -59,20 +58,31 @@ trap 'echo "launch.sh: time is running out, ranks are asked to save" >&2; kill -
 trap 'terminated=yes; [ "${start[0]}" = mpirun ] || kill -TERM $ranks' TERM
 while kill -0 $ranks 2>/dev/null; do
     wait $ranks
-    code=$?
 done
+wait $ranks    # its own exit code, whatever signal ended the last wait
+code=$?
+
+# lost STEP FOLDER: notes in the run's folder that it was lost, and prints how often at this step.
+lost() {
+    local step=$1 folder=$2 was='' times=0
+    { read -r was times <"$folder/lost"; } 2>/dev/null
+    [ "$was" = "$step" ] || times=0
+    echo "$step $((times + 1))" >"$folder/lost" && echo $((times + 1))
+}
 
 # Why the job is to be queued again; nothing: it is not.
 after=$(run_state "$@")
+[ $code != 0 ] || [[ $after == @(|done*|unknown) ]] || code=1
 why=
 if [ $code = 75 ]; then
     why=saved
 elif [ $code != 2 ] && [[ $after == @(running|stopped)* ]]; then
-    [ $code != 0 ] || code=1
-    if [ "${after#* }" != "${before#* }" ] || [ "${SLURM_RESTART_COUNT:-0}" -lt "${GALLEY_TRIES:-3}" ]; then
+    step=${after#* step } folder=${after#* step * }
+    times=$(lost "${step%% *}" "$folder")
+    if [ -n "$times" ] && [ "$times" -lt "${GALLEY_TRIES:-3}" ]; then
         why="the run was lost ($after)"
     else
-        echo "launch.sh: the run was lost ($after) again, and is no further than before" >&2
+        echo "launch.sh: the run was lost ($after) ${times:-many} times, and is no further" >&2
     fi
 fi
 if [ -n "$why" ] && [ $terminated = no ] && [ "${GALLEY_REQUEUE:-yes}" = yes ]; then

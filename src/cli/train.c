@@ -84,6 +84,7 @@ static struct error *print_state(int argc, char **argv)
     struct config *config;
     enum run_state state;
     int64_t step;
+    TRY(take_request(&(struct request){.dry_run = false}, &argc, argv));
     TRY(load(&config, argc, argv));
     const char *const folder = config->run.folder;
     struct error *e = run_state_read(folder, &state);

@@ -100,6 +100,11 @@ struct error *comm_agree(struct comm *comm, struct error *mine)
     return share_message(comm, mine, lowest, failed == comm->world_size);
 }
 
+bool comm_agreed(const struct comm *comm)
+{
+    return comm->agreed || comm->world_size == 1;
+}
+
 /* Before MPI was started: the number that the launcher gave this process; 0 without one. */
 static int launched_rank(void)
 {
@@ -117,7 +122,7 @@ int comm_end(struct comm *comm, struct error *error)
         error_destroy(error);
         return code;
     }
-    if (!comm || comm->world_size == 1 || comm->agreed) {
+    if (!comm || comm_agreed(comm)) {
         if (!comm || comm->rank == 0)
             tell(stderr, "galley: %s\n", error_message(error));
         error_destroy(error);

@@ -86,7 +86,7 @@ static void end_guard(void)
 }
 
 /*
- * What Open MPI is told unless the user tells it otherwise. Ranks of one node need no network, and
+ * What Open MPI is told unless mpirun's options or the environment tell it otherwise. Ranks of one node need no network, and
  * where that has an interface that Open MPI 5 cannot place, each of them would say so in vain
  * ("Unable to find reachable pairing", open-mpi/ompi issue 14079).
  */
@@ -94,7 +94,7 @@ static void set_defaults(void)
 {
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     const char *all = getenv("OMPI_COMM_WORLD_SIZE"), *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-    if (all && here && !strcmp(all, here))
+    if (getenv("PRTE_LAUNCHED") && all && here && !strcmp(all, here))
         setenv("OMPI_MCA_btl", "^tcp", 0);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -91,6 +92,9 @@ MUST_USE struct error *comm_check_equal(struct comm *comm, const char *what, uin
  * ranks end with the same code. Takes `mine`.
  */
 MUST_USE struct error *comm_agree(struct comm *comm, struct error *mine);
+/* Local. Whether the error that ends the run is every rank's: any other may be what is seen here of a
+ * rank that is lost. */
+bool comm_agreed(const struct comm *comm);
 
 /*
  * Ends all ranks with one message; for `main` alone. An agreed error: rank 0 prints it, every rank

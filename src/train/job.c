@@ -303,10 +303,11 @@ static struct error *tell_plan(const struct job *j)
 }
 
 /* On rank 0, once the folder is its own; takes what the run ends with, `e` or NULL, and returns it,
- * or why that cannot be noted. */
+ * or why that cannot be noted. An error that the others do not have is how a lost rank looks from
+ * here: the run stays RUNNING, and may be started again. */
 static struct error *note_end(const struct job *j, struct error *e)
 {
-    if (!j->folder)
+    if (!j->folder || (e && !comm_agreed(j->comm)))
         return e;
     const bool stopped = e && error_kind(e) == ERROR_INTERRUPTED;
     struct error *note = run_state_write(j->config->run.folder,

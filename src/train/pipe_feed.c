@@ -118,9 +118,13 @@ void pipe_feed_close(struct pipe_feed *feed)
 /* ---- a step ---- */
 
 /* Rank 0's part, before it sends. */
-static struct error *take(struct pipe_feed *f)
+static struct error *take(struct pipe_feed *f, bool stop)
 {
     struct pipe_take *const t = &f->header->take;
+    if (stop) {
+        *t = (struct pipe_take){.stopped = true};
+        return NULL;
+    }
     TRY(pipe_windows_take(f->windows, f->ids, f->counts, t));
     if (t->rows == 0 && !t->stopped && !f->began)
         return error_new(ERROR_INPUT, "the stream of training data ended without one sample of at "
@@ -129,12 +133,12 @@ static struct error *take(struct pipe_feed *f)
     return NULL;
 }
 
-static struct error *begin_step(void *self, struct feed_news *news)
+static struct error *begin_step(void *self, bool stop, struct feed_news *news)
 {
     struct pipe_feed *const f = self;
     struct comm *const comm = f->options.comm;
     const double start_s = clock_now_s();
-    struct error *e = f->windows ? take(f) : NULL;
+    struct error *e = f->windows ? take(f, stop) : NULL;
     f->header->failed = e != NULL;
     struct error *const sent = comm_broadcast(comm, f->message, f->message_bytes);
     if (sent) {

@@ -51,6 +51,8 @@ struct error *run_state_read(const char *run_folder, enum run_state *state)
     close(fd);
     if (n < 0)
         return error_errno(ERROR_IO, "cannot read %s", path);
+    if (n == 0)    /* made, and never written: the disk was full */
+        return NULL;
     line[strcspn(line, " \n")] = '\0';
     for (int i = 0; i < STATES; i++)
         if (!strcmp(line, names[i])) {

@@ -5,7 +5,7 @@
  *
  *     RUNNING   it runs, or something ended it that left it no time for another word
  *     STOPPED   it was asked to, and saved
- *     FAILED    with an error that it told
+ *     FAILED    with an error that all its ranks agreed on
  *     DONE      there was nothing left to train
  *
  * Local, rank 0 writes.

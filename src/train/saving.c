@@ -16,6 +16,15 @@ static struct error *judge(const struct saving_options *o, struct error *e)
     return NULL;
 }
 
+/* Takes both. */
+static struct error *first_of(struct error *e, struct error *later)
+{
+    if (!e)
+        return later;
+    error_destroy(later);
+    return e;
+}
+
 static struct error *begin_save(const struct saving_options *o, const struct step_report *report)
 {
     const double start_s = clock_now_s();
@@ -62,12 +71,15 @@ static struct error *saving_run(void *self, const struct step_report *report)
     struct saving_options *o = self;
     const bool due = cadence_due(&o->when, report);
     const bool here_before = report->step == o->saved_step && report->step > 0;
-    TRY(judge(o, saver_check(o->saver)));
+    /* What is saved at the end is, whatever became of the one before. */
+    struct error *e = judge(o, report->last ? saver_wait(o->saver) : saver_check(o->saver));
+    if (e && !report->last)
+        return e;
     if (due && !here_before)
-        TRY(begin_save(o, report));
+        e = first_of(e, begin_save(o, report));
     if (due)
         o->saved_step = report->step;
-    return report->last ? saver_wait(o->saver) : NULL;
+    return report->last ? first_of(e, saver_wait(o->saver)) : e;
 }
 
 struct error *saving_callback(struct callback *callback, const struct saving_options *options)

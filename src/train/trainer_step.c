@@ -94,7 +94,7 @@ static struct error *hear_feed(struct trainer *t, struct feed_news *news)
     const struct feed *feed = &t->parts.feed;
     *news = (struct feed_news){.step = is_full(t, t->queued) ? FEED_WHOLE : FEED_SHORT};
     if (feed->begin_step)
-        TRY(feed->begin_step(feed->self, news));
+        TRY(feed->begin_step(feed->self, t->failure != NULL, news));
     const bool none = news->step == FEED_NOTHING || news->step == FEED_STOPPED;
     if (none || news->last)
         t->last_step = none ? t->queued : t->queued + 1;
@@ -149,8 +149,10 @@ struct error *trainer_queue_step(struct trainer *t)
     device_event_record(slot->begin, STREAM_COMPUTE);
     comm_begin_phase(p->comm, COMM_DATA);
     TRY(hear_feed(t, &news));
-    if (t->queued == t->last_step)
+    if (t->queued == t->last_step) {
+        comm_begin_phase(p->comm, COMM_STEP);
         return NULL;
+    }
     TRY(step_slot_fill(slot, &p->feed, &rates, wants_to_stop(t)));
     comm_begin_phase(p->comm, COMM_STEP);
     slot->data_wait_s += news.waited_s;

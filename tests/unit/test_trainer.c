@@ -51,10 +51,11 @@ static struct error *read_made_up(void *self, struct batch *batch, double *waite
 enum ending { TOLD_BEFORE, TOLD_AFTER, STOPPED_AFTER };
 enum { LAST = 7 };
 
-static struct error *begin_made_up(void *self, struct feed_news *news)
+static struct error *begin_made_up(void *self, bool stop, struct feed_news *news)
 {
     const enum ending ending = *(const enum ending *)self;
     const int64_t step = reads / MICRO;
+    (void)stop;
     news->last = ending == TOLD_BEFORE && step == LAST - 1;
     if (ending != TOLD_BEFORE && step == LAST)
         news->step = ending == TOLD_AFTER ? FEED_NOTHING : FEED_STOPPED;
