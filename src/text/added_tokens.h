@@ -16,7 +16,7 @@
 enum added_pass { ADDED_AS_WRITTEN, ADDED_NORMALIZED, ADDED_PASSES };
 
 struct added_token {
-    const char *content;
+    const char *content;    /* not null-terminated */
     size_t bytes;
     int32_t id;
     bool special, single_word, lstrip, rstrip;

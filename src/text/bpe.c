@@ -99,8 +99,9 @@ static struct error *add_entries(struct bpe *b)
         const int32_t number = string_table_find(v->written, a->content, a->bytes);
         if (number >= 0 ? v->written_ids[number] != a->id : a->id < own || a->id >= most)
             return error_new(ERROR_INPUT, "%s: the added token \"%.*s\" has the id %d; of this "
-                             "vocabulary of %d entries it must be %d%s", t->definition.name, SHOWN,
-                             a->content, a->id, own, number >= 0 ? v->written_ids[number] : own,
+                             "vocabulary of %d entries it must be %d%s", t->definition.name,
+                             (int)(a->bytes < SHOWN ? a->bytes : SHOWN), a->content, a->id, own,
+                             number >= 0 ? v->written_ids[number] : own,
                              number >= 0 ? "" : " or one of those that follow");
         t->size += number < 0;
         entries[a->id] = (struct tokenizer_entry){a->content, a->bytes};

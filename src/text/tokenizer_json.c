@@ -119,39 +119,47 @@ static struct error *print(const char **text, size_t *bytes, const cJSON *json, 
     return NULL;
 }
 
-/* Whether a list says no more than what holds without one. */
-static bool is_end_token_alone(const cJSON *added)
+/* Whether a list says no more than what holds without one: that the end token is what the
+ * vocabulary has for it. */
+static bool is_end_token_alone(const cJSON *added, const cJSON *vocabulary)
 {
     const cJSON *token = cJSON_GetArrayItem(added, 0), *content = member(token, "content");
+    const cJSON *id = member(token, "id"), *entry = member(vocabulary, end_token);
     return cJSON_GetArraySize(added) == 1 && cJSON_IsString(content) &&
-           !strcmp(content->valuestring, end_token) && cJSON_IsTrue(member(token, "special")) &&
-           !cJSON_IsTrue(member(token, "single_word")) && !cJSON_IsTrue(member(token, "lstrip")) &&
-           !cJSON_IsTrue(member(token, "rstrip"));
+           !strcmp(content->valuestring, end_token) && cJSON_IsNumber(id) &&
+           cJSON_IsNumber(entry) && id->valuedouble == entry->valuedouble &&
+           cJSON_IsTrue(member(token, "special")) && !cJSON_IsTrue(member(token, "single_word")) &&
+           !cJSON_IsTrue(member(token, "lstrip")) && !cJSON_IsTrue(member(token, "rstrip"));
 }
 
-static struct error *write_added(struct tokenizer_definition *d, const cJSON *json, const char *name)
+static struct error *write_added(struct tokenizer_definition *d, const cJSON *json,
+                                 const cJSON *vocabulary, const char *name)
 {
     const cJSON *added = member(json, "added_tokens");
-    if (absent(added) || is_end_token_alone(added) || cJSON_GetArraySize(added) == 0)
+    if (absent(added) || cJSON_GetArraySize(added) == 0 || is_end_token_alone(added, vocabulary))
         return NULL;
     return print(&d->added, &d->added_bytes, added, name);
 }
 
 static struct error *read_json(struct tokenizer_definition *d, const cJSON *json, const char *name)
 {
-    const cJSON *model = member(json, "model");
+    const cJSON *model = member(json, "model"), *vocabulary = member(model, "vocab");
     TRY(check_model(model, name));
     TRY(check_split(json, name));
     TRY(write_merges(d, member(model, "merges"), name));
-    TRY(print(&d->vocabulary, &d->vocabulary_bytes, member(model, "vocab"), name));
-    return write_added(d, json, name);
+    TRY(print(&d->vocabulary, &d->vocabulary_bytes, vocabulary, name));
+    return write_added(d, json, vocabulary, name);
 }
 
 static struct error *read_added(struct tokenizer_definition *d, const cJSON *json, const char *name)
 {
     TRY(check_model(member(json, "model"), name));
     TRY(check_split(json, name));
-    return write_added(d, json, name);
+    /* NULL where it is no JSON, which whoever makes a tokenizer of it will say */
+    cJSON *vocabulary = cJSON_ParseWithLength(d->vocabulary, d->vocabulary_bytes);
+    struct error *e = write_added(d, json, vocabulary, name);
+    cJSON_Delete(vocabulary);
+    return e;
 }
 
 static struct error *parse(cJSON **out, const char *text, size_t bytes, const char *name)

@@ -12,12 +12,13 @@
 
 /*
  * Sets vocabulary, merges and added tokens of the definition, which the caller frees, after an
- * error too; `name` is what errors call it. A list of the end token alone, as GPT-2's is, says
- * nothing: then there is no text of added tokens.
+ * error too; `name` is what errors call it. A list of the end token alone, with the id that the
+ * vocabulary has for it, as GPT-2's is, says nothing: then there is no text of added tokens.
  */
 MUST_USE struct error *tokenizer_json_read(struct tokenizer_definition *definition, const char *text,
                                            size_t bytes, const char *name);
-/* The added tokens alone, where vocab.json and merges.txt hold the rest. */
+/* The added tokens alone, where vocab.json, whose text the definition has, and merges.txt hold the
+ * rest. */
 MUST_USE struct error *tokenizer_json_read_added(struct tokenizer_definition *definition,
                                                  const char *text, size_t bytes, const char *name);
 

@@ -8,18 +8,20 @@
 
 enum { END = 256, TH = 257, PAD = 260, OWN = 261 };
 
-/* All bytes in their order, the end token, and what three merges make. */
-static char *vocabulary_text(void)
+/* All bytes in their order, the end token or none, and what three merges make. */
+static char *vocabulary_text(bool end_token)
 {
     char *text;
     size_t bytes;
     FILE *f = open_memstream(&text, &bytes);
-    fprintf(f, "{\"<|endoftext|>\": %d", END);
     for (int b = 0, other = 0; b < 256; b++) {
         const bool own = (b > 32 && b < 127) || (b > 160 && b != 173);
-        fprintf(f, ", \"\\u%04x\": %d", own ? b : 256 + other++, b);
+        fprintf(f, "%s\"\\u%04x\": %d", b == 0 ? "{" : ", ", own ? b : 256 + other++, b);
     }
-    fputs(", \"th\": 257, \"the\": 258, \"\\u0120the\": 259}", f);
+    const int next = end_token ? END + 1 : END;
+    if (end_token)
+        fprintf(f, ", \"<|endoftext|>\": %d", END);
+    fprintf(f, ", \"th\": %d, \"the\": %d, \"\\u0120the\": %d}", next, next + 1, next + 2);
     fclose(f);
     return text;
 }
@@ -45,6 +47,7 @@ static const char as_lists[] = "[[\"t\", \"h\"], [\"th\", \"e\"], [\"\\u0120\", 
 /* What a file says; NULL: what GPT-2's says. */
 struct parts {
     const char *merges, *added, *split, *normalizer, *of_model;
+    bool no_end_token;    /* in the vocabulary */
 };
 
 static struct error *open_text(struct tokenizer **out, const char *text, size_t bytes,
@@ -60,7 +63,7 @@ static struct error *open_text(struct tokenizer **out, const char *text, size_t 
 
 static char *json_text(const struct parts *p)
 {
-    char *vocabulary = vocabulary_text(), *text;
+    char *vocabulary = vocabulary_text(!p->no_end_token), *text;
     const int n = asprintf(&text, "{\"version\": \"1.0\", \"added_tokens\": %s, \"normalizer\": %s, "
                            "\"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", \"dropout\": null%s, "
                            "\"vocab\": %s, \"merges\": %s}}", p->added ? p->added : "[]",
@@ -96,7 +99,7 @@ static void test_ids_are_those_of_the_two_files(void **state)
     static const char text[] = "the them<|endoftext|> th\xc3\xa9";
     struct tokenizer *two, *lists, *texts;
     int32_t expected[64], found[64];
-    char *vocabulary = vocabulary_text();
+    char *vocabulary = vocabulary_text(true);
     static const char merges[] = "t h\nth e\n\xc4\xa0 the\n";
     assert_ok(tokenizer_create_bpe(&two, vocabulary, strlen(vocabulary), merges, strlen(merges), "two",
                                    &(struct bpe_options){0}));
@@ -220,23 +223,36 @@ static void test_few_ids_are_the_first_ones(void **state)
     tokenizer_destroy(t);
 }
 
-/* A folder as save_pretrained leaves it: the two files, and tokenizer.json with what was added. */
+/* A folder as save_pretrained leaves it: vocab.json and merges.txt. */
+static char *folder_of_two_files(bool end_token)
+{
+    static const char merges[] = "t h\nth e\n\xc4\xa0 the\n";
+    char *folder = folder_create(), *vocabulary = vocabulary_text(end_token);
+    free(file_write(folder, "vocab.json", vocabulary, strlen(vocabulary)));
+    free(file_write(folder, "merges.txt", merges, strlen(merges)));
+    free(vocabulary);
+    return folder;
+}
+
+/* With a tokenizer.json beside them, unless `p` is NULL. */
+static struct error *open_folder(struct tokenizer **out, const char *folder, const struct parts *p)
+{
+    if (p) {
+        char *text = json_text(p);
+        free(file_write(folder, "tokenizer.json", text, strlen(text)));
+        free(text);
+    }
+    return tokenizer_open(out, folder, NULL, &(struct wordpiece_options){0}, &(struct bpe_options){0});
+}
+
 static void test_a_folder_gives_what_was_added(void **state)
 {
     (void)state;
-    static const char merges[] = "t h\nth e\n\xc4\xa0 the\n";
-    char *folder = folder_create(), *vocabulary = vocabulary_text();
+    char *folder = folder_of_two_files(true);
     struct tokenizer *plain, *t;
-    free(file_write(folder, "vocab.json", vocabulary, strlen(vocabulary)));
-    free(file_write(folder, "merges.txt", merges, strlen(merges)));
-    const struct wordpiece_options none = {0};
-    const struct bpe_options options = {0};
-    assert_ok(tokenizer_open(&plain, folder, NULL, &none, &options));
+    assert_ok(open_folder(&plain, folder, NULL));
     for (int i = 0; i < 2; i++) {
-        char *text = json_text(&(struct parts){.added = i == 0 ? end_alone : of_all_kinds});
-        free(file_write(folder, "tokenizer.json", text, strlen(text)));
-        free(text);
-        assert_ok(tokenizer_open(&t, folder, NULL, &none, &options));
+        assert_ok(open_folder(&t, folder, &(struct parts){.added = i == 0 ? end_alone : of_all_kinds}));
         assert_int_equal(tokenizer_fingerprint(t) == tokenizer_fingerprint(plain), i == 0);
         if (i > 0)
             check_encodings(t, false);
@@ -244,7 +260,37 @@ static void test_a_folder_gives_what_was_added(void **state)
     }
     tokenizer_destroy(plain);
     folder_remove(folder);
-    free(vocabulary);
+}
+
+/* Trained without special tokens, to which add_special_tokens gave one. */
+static void test_the_end_token_may_be_an_added_one(void **state)
+{
+    (void)state;
+    enum { ADDED_END = 259 };
+    const struct parts parts = {
+        .added = "[{\"id\": 259, \"content\": \"<|endoftext|>\", \"special\": true}]",
+        .no_end_token = true,
+    };
+    const struct parts other = {
+        .added = "[{\"id\": 3, \"content\": \"<|endoftext|>\", \"special\": true}]",
+    };
+    char *folder = folder_of_two_files(false), *with_end = folder_of_two_files(true);
+    for (int two_files = 0; two_files < 2; two_files++) {
+        struct tokenizer *t;
+        int32_t ids[64];
+        assert_ok(two_files ? open_folder(&t, folder, &parts) : open_json(&t, &parts));
+        assert_int_equal(tokenizer_size(t), ADDED_END + 1);
+        assert_int_equal(tokenizer_end_id(t), ADDED_END);
+        assert_int_equal(encode(t, "the<|endoftext|>", ids), 2);
+        assert_int_equal(ids[0], ADDED_END - 2);
+        assert_int_equal(ids[1], ADDED_END);
+        tokenizer_destroy(t);
+        assert_fails(two_files ? open_folder(&t, with_end, &other) : open_json(&t, &other),
+                     "the added token \"<|endoftext|>\" has the id 3; of this vocabulary of 260 entries "
+                     "it must be 256");
+    }
+    folder_remove(folder);
+    folder_remove(with_end);
 }
 
 static void test_other_tokenizers_are_refused(void **state)
@@ -259,8 +305,11 @@ static void test_other_tokenizers_are_refused(void **state)
         {{.merges = "[[\"t\", \"x y\"]]"}, "merge 1 must be"},
         {{.merges = "[[\"t\", \"x\"]]"}, "needs \"tx\""},
         {{.merges = "{}"}, "the list \"merges\""},
-        {{.added = "[{\"id\": 3, \"content\": \"<|endoftext|>\"}]"}, "has the id 3; of this vocabulary of 260 entries it must be 256"},
-        {{.added = "[{\"id\": 270, \"content\": \"[PAD]\"}]"}, "has the id 270; of this vocabulary of 260 entries it must be 260"},
+        {{.added = "[{\"id\": 3, \"content\": \"<|endoftext|>\"}]"},
+         "the added token \"<|endoftext|>\" has the id 3; of this vocabulary of 260 entries it must be 256"},
+        {{.added = "[{\"id\": 270, \"content\": \"[PAD]\"}]"},
+         "the added token \"[PAD]\" has the id 270; of this vocabulary of 260 entries it must be 260 or one of "
+         "those that follow"},
         {{.added = "[{\"content\": \"[PAD]\"}]"}, "each of added_tokens"},
         {{.added = "[{\"id\": 260, \"content\": \"\"}]"}, "each of added_tokens"},
         {{.added = "{\"id\": 260}"}, "added_tokens must be a list"},
@@ -289,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_added_tokens_are_found_in_texts),
         cmocka_unit_test(test_few_ids_are_the_first_ones),
         cmocka_unit_test(test_a_folder_gives_what_was_added),
+        cmocka_unit_test(test_the_end_token_may_be_an_added_one),
         cmocka_unit_test(test_other_tokenizers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
