@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "presets/preset_inside.h"
 #include "text/bpe_vocabulary.h"
+#include "text/string_table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+
+enum { SHOWN = 40 };    /* bytes of a text that an error shows */
 
 /* The versions whose files these are; readers want to know. */
 static const char keras_version[] = "3.15.1", keras_hub_version[] = "0.32.0";
@@ -136,29 +139,67 @@ static struct error *make_folder(const char *folder, const char *name)
     return e;
 }
 
+/* An entry as vocabulary.json writes it, for the caller to free; NULL: no memory. */
+static char *written_entry(const struct tokenizer *t, int id)
+{
+    char characters[256][3];
+    size_t bytes;
+    const char *entry = tokenizer_entry(t, id, &bytes);
+    char *written = malloc(2 * bytes + 1), *to = written;
+    bpe_byte_characters(characters);
+    for (size_t i = 0; written && i < bytes; i++)
+        to = stpcpy(to, characters[(unsigned char)entry[i]]);
+    return written;
+}
+
+/* `keys` are those of the vocabulary. */
+static struct error *add_entry(cJSON *vocabulary, struct string_table *keys, const char *written,
+                               int id)
+{
+    int32_t number;
+    const int32_t before = string_table_count(keys);
+    TRY(string_table_add(keys, written, strlen(written), &number));
+    if (number != before)
+        return error_new(ERROR_USAGE, "KerasHub's vocabulary.json cannot hold the added token %d, which "
+                         "it would write as \"%.*s\", as it does another entry; convert with --to "
+                         "huggingface", id, SHOWN, written);
+    return cJSON_AddNumberToObject(vocabulary, written, id)
+               ? NULL : error_new(ERROR_MEMORY, "no memory for the vocabulary");
+}
+
+static struct error *add_entries(cJSON *vocabulary, struct string_table *keys,
+                                 const struct tokenizer *t)
+{
+    int32_t number;
+    const int own = cJSON_GetArraySize(vocabulary);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, vocabulary)
+        TRY(string_table_add(keys, item->string, strlen(item->string), &number));
+    for (int id = own; id < tokenizer_size(t); id++) {
+        char *written = written_entry(t, id);
+        struct error *e = written ? add_entry(vocabulary, keys, written, id)
+                                  : error_new(ERROR_MEMORY, "no memory for the vocabulary");
+        free(written);
+        TRY(e);
+    }
+    return NULL;
+}
+
 /*
  * KerasHub's tokenizer finds no added token in a text but the end token. The others become entries
  * of its vocabulary, so that their ids have a text; `*text` is for the caller to free.
  */
 static struct error *vocabulary_with_added(const struct tokenizer *t, char **text)
 {
-    char characters[256][3];
+    struct string_table *keys;
     const struct tokenizer_definition *d = tokenizer_definition(t);
+    TRY(string_table_create(&keys));
     cJSON *vocabulary = cJSON_ParseWithLength(d->vocabulary, d->vocabulary_bytes);
-    bool good = vocabulary != NULL;
-    bpe_byte_characters(characters);
-    for (int id = cJSON_GetArraySize(vocabulary); good && id < tokenizer_size(t); id++) {
-        size_t bytes;
-        const char *entry = tokenizer_entry(t, id, &bytes);
-        char *written = malloc(2 * bytes + 1), *to = written;
-        for (size_t i = 0; written && i < bytes; i++)
-            to = stpcpy(to, characters[(unsigned char)entry[i]]);
-        good = written && cJSON_AddNumberToObject(vocabulary, written, id);
-        free(written);
-    }
-    *text = good ? cJSON_PrintUnformatted(vocabulary) : NULL;
+    struct error *e = add_entries(vocabulary, keys, t);
+    *text = e ? NULL : cJSON_PrintUnformatted(vocabulary);
     cJSON_Delete(vocabulary);
-    return *text ? NULL : error_new(ERROR_MEMORY, "no memory for the vocabulary");
+    string_table_destroy(keys);
+    return e || *text ? e : error_new(ERROR_MEMORY, "no memory for the vocabulary");
 }
 
 static struct error *write_vocabulary(const char *folder, const struct tokenizer *t)
@@ -171,8 +212,8 @@ static struct error *write_vocabulary(const char *folder, const struct tokenizer
     TRY(vocabulary_with_added(t, &text));
     struct error *e = preset_write_text(folder, name, text, strlen(text));
     free(text);
-    log_warning("KerasHub's tokenizer knows no added tokens: those of this one get their ids and are "
-                "decoded, but in a text to encode they are letters and signs");
+    log_warning("KerasHub's tokenizer knows no added tokens but <|endoftext|>: the others of this one "
+                "get their ids and are decoded, but in a text to encode they are letters and signs");
     return e;
 }
 
@@ -193,8 +234,9 @@ struct error *keras_preset_write(const char *folder, const struct preset_content
     if (content->spec->family != MODEL_GPT2)
         return error_new(ERROR_USAGE, "KerasHub has no preset for a model of the family %s; write its "
                          "weights as a .weights.h5 file", spec_family_name(content->spec->family));
-    TRY(keras_weights_write_preset(folder, content));
+    if (content->tokenizer)    /* first, as it may be refused */
+        TRY(write_tokenizer(folder, content));
     TRY(write_json(folder, "config.json", print_backbone, content));
     TRY(write_json(folder, "metadata.json", print_metadata, content));
-    return content->tokenizer ? write_tokenizer(folder, content) : NULL;
+    return keras_weights_write_preset(folder, content);
 }
