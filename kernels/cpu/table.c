@@ -96,15 +96,15 @@ static size_t larger(size_t a, size_t b)
 }
 
 /* Makes sure that scratch has so many bytes a piece. */
-static struct error *grow(struct device *device, void **memory, size_t *have, size_t bytes,
+static struct error *grow(struct device *device, void **scratch, size_t *have, size_t bytes,
                           size_t pieces, const char *purpose)
 {
-    void *larger;
+    void *memory;
     if (bytes <= *have)
         return NULL;
-    TRY(device_allocate(device, &larger, bytes * pieces, purpose));
-    device_release(device, *memory);
-    *memory = larger;
+    TRY(device_allocate(device, &memory, bytes * pieces, purpose));
+    device_release(device, *scratch);
+    *scratch = memory;
     *have = bytes;
     return NULL;
 }

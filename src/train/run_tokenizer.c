@@ -66,23 +66,67 @@ static bool same_text(const char *a, size_t a_bytes, const char *b, size_t b_byt
     return a_bytes == b_bytes && !memcmp(a, b, a_bytes);
 }
 
+static bool same_entries(const struct tokenizer *a, const struct tokenizer *b)
+{
+    bool same = tokenizer_size(a) == tokenizer_size(b);
+    for (int id = 0; same && id < tokenizer_size(a); id++) {
+        size_t a_bytes, b_bytes;
+        const char *a_text = tokenizer_entry(a, id, &a_bytes);
+        const char *b_text = tokenizer_entry(b, id, &b_bytes);
+        same = same_text(a_text, a_bytes, b_text, b_bytes);
+    }
+    return same;
+}
+
+/* Whether they differ only in that earlier versions left added tokens out, or made them entries of
+ * the vocabulary. The merges are the same. */
+static struct error *is_of_earlier_version(bool *earlier, const struct tokenizer *own,
+                                           const struct tokenizer_definition *files)
+{
+    const struct tokenizer_definition *d = tokenizer_definition(own);
+    struct tokenizer *other;
+    *earlier = false;
+    if (d->added || !files->added)
+        return NULL;
+    TRY(tokenizer_create(&other, files));
+    *earlier = same_entries(own, other) || same_text(files->vocabulary, files->vocabulary_bytes,
+                                                     d->vocabulary, d->vocabulary_bytes);
+    tokenizer_destroy(other);
+    return NULL;
+}
+
+static struct error *compare(const struct tokenizer *own, const struct tokenizer_definition *files,
+                             const char *checkpoint)
+{
+    const struct tokenizer_definition *d = tokenizer_definition(own);
+    bool earlier = false;
+    if (same_text(files->merges, files->merges_bytes, d->merges, d->merges_bytes)) {
+        if (same_text(files->vocabulary, files->vocabulary_bytes, d->vocabulary,
+                      d->vocabulary_bytes) &&
+            same_text(files->added, files->added_bytes, d->added, d->added_bytes))
+            return NULL;
+        TRY(is_of_earlier_version(&earlier, own, files));
+    }
+    if (earlier)
+        return error_new(ERROR_INPUT, "%s is of a run begun by an earlier version, which did not find "
+                         "the added tokens of %s in texts; leave tokenizer.vocabulary out, and the "
+                         "run goes on with the vocabulary that the checkpoint holds", checkpoint,
+                         files->name);
+    return error_new(ERROR_INPUT, "%s was trained with another vocabulary than %s; set "
+                     "tokenizer.vocabulary back, or choose another run.folder", checkpoint,
+                     files->name);
+}
+
 /* Files that are configured must be the ones the checkpoint was made with. */
-static struct error *check_files(const struct tokenizer_definition *stored, const char *checkpoint,
+static struct error *check_files(const struct tokenizer *own, const char *checkpoint,
                                  const struct config *c)
 {
-    const char *path = c->tokenizer.vocabulary;
-    struct tokenizer_definition files = *stored;
-    TRY(tokenizer_files_read(&files, path, c->tokenizer.merges));
-    const bool same =
-        same_text(files.vocabulary, files.vocabulary_bytes, stored->vocabulary,
-                  stored->vocabulary_bytes) &&
-        same_text(files.merges, files.merges_bytes, stored->merges, stored->merges_bytes) &&
-        same_text(files.added, files.added_bytes, stored->added, stored->added_bytes);
+    struct tokenizer_definition files = *tokenizer_definition(own);
+    files.name = c->tokenizer.vocabulary;
+    TRY(tokenizer_files_read(&files, files.name, c->tokenizer.merges));
+    struct error *e = compare(own, &files, checkpoint);
     tokenizer_files_release(&files);
-    if (same)
-        return NULL;
-    return error_new(ERROR_INPUT, "%s was trained with another vocabulary than %s; set "
-                     "tokenizer.vocabulary back, or choose another run.folder", checkpoint, path);
+    return e;
 }
 
 /* That of the model the run starts from. */
@@ -109,7 +153,7 @@ static struct error *open_on_rank_0(struct tokenizer **out, const struct config 
     const char *path = c->tokenizer.vocabulary;
     if (file) {    /* a tokenizer made before a failure is the caller's to destroy */
         TRY(checkpoint_tokenizer(file, out));
-        return *path ? check_files(tokenizer_definition(*out), checkpoint_path(file), c) : NULL;
+        return *path ? check_files(*out, checkpoint_path(file), c) : NULL;
     }
     if (source && !*path)
         return copy(out, c, source);
