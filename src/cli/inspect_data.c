@@ -1,9 +1,9 @@
 /* inspect_data.c - what galley inspect shows of data. */
 #include "cli/inspect_data.h"
 
-#include "data/inputs.h"
 #include "data/stream.h"
 #include "data/token_file.h"
+#include "data/tokenize.h"
 #include "text/tokenizer_files.h"
 #include "train/checkpoint.h"
 #include "train/run_data.h"
@@ -13,7 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { USUAL_LENGTH = 128, SHOWN_BYTES = 160 };
+enum {
+    USUAL_LENGTH = 128, SHOWN_BYTES = 160,
+    MOST_SHARDS = 1 << 24,    /* a file that tells of more is damaged; each is looked for */
+};
 
 /* The text of some tokens, line feeds and the like escaped; `most` bytes of it, 0: all. */
 static struct error *print_text(const struct tokenizer *tokenizer, const int32_t *tokens, int count,
@@ -141,21 +144,25 @@ struct error *inspect_tokens(const char *path, const struct inspect_options *opt
 
 /* ---- folders of shards ---- */
 
-static const char *const part_names[] = {"train", "validation"};
-enum { PART_NAMES = sizeof part_names / sizeof part_names[0] };
+static void shard_path(char *out, size_t bytes, const char *folder, enum part part, int64_t shard)
+{
+    char name[64];
+    shard_file_name(name, sizeof name, part, shard);
+    snprintf(out, bytes, "%s/%s", folder, name);
+}
 
-static bool has_part(const char *folder, const char *part)
+static bool has_part(const char *folder, enum part part)
 {
     char path[4400];
-    snprintf(path, sizeof path, "%s/%s-00000.h5", folder, part);
+    shard_path(path, sizeof path, folder, part, 0);
     return !access(path, F_OK);
 }
 
 bool inspect_is_shards(const char *folder)
 {
     bool any = false;
-    for (int i = 0; i < PART_NAMES; i++)
-        any |= has_part(folder, part_names[i]);
+    for (int part = 0; part < PARTS; part++)
+        any |= has_part(folder, (enum part)part);
     return any;
 }
 
@@ -169,34 +176,39 @@ static struct error *show_shard(const char *path, bool verify, int64_t *tokens, 
     *tokens += f->tokens;
     *shards = f->shards;
     shard_close(shard);
+    if (*shards < 1 || *shards > MOST_SHARDS)
+        return error_new(ERROR_INPUT, "%s says that it is one of %lld shards, expected 1 to %d; tokenize the text "
+                         "anew", path, (long long)*shards, MOST_SHARDS);
     return verify ? shard_verify(path) : NULL;
 }
 
-static struct error *show_part(const char *folder, const char *part, bool verify)
+/* Of an interrupted run some shards behind the first may be missing. */
+static struct error *show_part(const char *folder, enum part part, bool verify)
 {
-    char glob[4400];
-    const char *const pattern = glob;
-    struct inputs inputs;
-    int64_t tokens = 0, shards = 0;
-    snprintf(glob, sizeof glob, "%s/%s-*.h5", folder, part);
-    TRY(inputs_expand(&inputs, &pattern, 1, part));
-    struct error *e = NULL;
-    for (int i = 0; i < inputs.count && !e; i++)
-        e = show_shard(inputs.files[i].path, verify, &tokens, &shards);
-    if (!e)
-        printf("%s: %lld tokens in %d of %lld shards\n", part, (long long)tokens, inputs.count,
-               (long long)shards);
-    inputs_release(&inputs);
-    return e;
+    int64_t tokens = 0, shards = 1, there = 0;
+    for (int64_t i = 0; i < shards; i++) {
+        char path[4400];
+        shard_path(path, sizeof path, folder, part, i);
+        if (access(path, F_OK))
+            continue;
+        TRY(show_shard(path, verify, &tokens, &shards));
+        there++;
+    }
+    printf("%s: %lld tokens in %lld of %lld shards\n", part == PART_TRAINING ? "train" : "validation",
+           (long long)tokens, (long long)there, (long long)shards);
+    return NULL;
 }
 
 struct error *inspect_shards(const char *folder, const struct inspect_options *options)
 {
     char unfinished[4400];
+    if (options->sample >= 0 || options->length || options->vocabulary)
+        return error_new(ERROR_USAGE, "%s is a folder of shards; --sample, --sequence-length and --vocabulary "
+                         "are for one of them, such as %s/train-00000.h5", folder, folder);
     printf("tokens in %s\n", folder);
-    for (int i = 0; i < PART_NAMES; i++)
-        if (has_part(folder, part_names[i]))
-            TRY(show_part(folder, part_names[i], options->verify));
+    for (int part = 0; part < PARTS; part++)
+        if (has_part(folder, (enum part)part))
+            TRY(show_part(folder, (enum part)part, options->verify));
     snprintf(unfinished, sizeof unfinished, "%s/unfinished", folder);
     if (!access(unfinished, F_OK))
         puts("not all of it: galley tokenize was interrupted, and goes on when it is started again");

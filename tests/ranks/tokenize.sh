@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname "$0")/common.sh"
 kills=${1:-2}
-rm -rf one two three four threads packed killed other json noise unlike run* big.txt text.jsonl
+rm -rf 'a*[b]?' one two three four threads packed killed other json noise unlike run* big.txt text.jsonl
 make_text
 fail() { echo "$1"; exit 1; }
 
@@ -57,6 +57,10 @@ grep -q 'verified: every byte' shown || fail "$(cat shown)"
 grep -q "^train: [0-9]* tokens in $(ls one/train-* | wc -l) of $(ls one/train-* | wc -l) shards$" shown || fail "$(cat shown)"
 grep -q '^validation: [0-9]* tokens in 1 of 1 shards$' shown || fail "$(cat shown)"
 grep -q '^verified: every byte' shown || fail "$(cat shown)"
+ln -s one 'a*[b]?'
+"$GALLEY" inspect 'a*[b]?' | grep -q '^validation: [0-9]* tokens in 1 of 1 shards$' || fail "a folder with an odd name"
+if "$GALLEY" inspect one --sample 2 2>shown; then fail "a sample of a folder"; fi
+grep -q 'one is a folder of shards; --sample' shown || fail "$(cat shown)"
 
 # What is finished is left alone; what is of something else is not touched.
 tokenize 2 one train.txt
