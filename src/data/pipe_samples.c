@@ -95,6 +95,18 @@ static struct error *strip_returns(struct pipe_samples *p, const char **text, si
     return NULL;
 }
 
+/* What the block has up to the next separator, and with it, is the current record; how many bytes
+ * come before the separator. */
+static size_t take_record(struct pipe_samples *p)
+{
+    const char *const at = p->block.text + p->block_used;
+    const size_t left = p->block.bytes - p->block_used;
+    const char *const stop = memchr(at, p->block.separator, left);
+    p->record_bytes = stop ? (size_t)(stop - at) + 1 : left;
+    p->block_used += p->record_bytes;
+    return p->record_bytes - (stop != NULL);
+}
+
 /* The next record that is long enough; `*text` is NULL at the end. Valid until the next. */
 static struct error *next_record(struct pipe_samples *p, const char **text, size_t *bytes)
 {
@@ -107,13 +119,8 @@ static struct error *next_record(struct pipe_samples *p, const char **text, size
         *text = NULL;
         if (!p->block.bytes)
             return NULL;
-        const char *const at = p->block.text + p->block_used;
-        const size_t left = p->block.bytes - p->block_used;
-        const char *const stop = memchr(at, p->block.separator, left);
-        *text = at;
-        *bytes = stop ? (size_t)(stop - at) : left;
-        p->record_bytes = stop ? *bytes + 1 : left;
-        p->block_used += p->record_bytes;
+        *text = p->block.text + p->block_used;
+        *bytes = take_record(p);
         TRY(strip_returns(p, text, bytes));
         if ((int64_t)*bytes >= p->options.min_bytes)
             return NULL;
@@ -298,15 +305,12 @@ static struct error *skip_bytes(struct pipe_samples *p, const struct pipe_cursor
 }
 
 /* Of a stream that is not the same, the place may be within a record: that one is left out. */
-static struct error *finish_record(struct pipe_samples *p)
+static void finish_record(struct pipe_samples *p)
 {
-    const char *text;
-    size_t bytes;
     if (p->tokens || p->block_used == 0 || p->block.text[p->block_used - 1] == p->block.separator)
-        return NULL;
-    TRY(next_record(p, &text, &bytes));
+        return;
+    (void)take_record(p);
     leave_record(p);
-    return NULL;
 }
 
 static struct error *skip(struct pipe_samples *p, const struct pipe_cursor *to)
@@ -314,8 +318,8 @@ static struct error *skip(struct pipe_samples *p, const struct pipe_cursor *to)
     bool more = true, same = true;
     TRY(skip_bytes(p, to, &same));
     if (!same)
-        return finish_record(p);
-    if (!p->windows || p->tokens)
+        finish_record(p);
+    if (!same || !p->windows || p->tokens)
         return NULL;
     if (to->tokens)
         TRY(hold_document(p, &more));

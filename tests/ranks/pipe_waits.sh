@@ -16,8 +16,8 @@ begun() {
 }
 
 # For longer than a step may last.
-piped '(head -c 60000 text; begun run-pause; sleep 4; tail -c +60001 text)' 2 run-pause "${options[@]}" \
-    --train.steps=20 --deadline.answer=1 --deadline.step=1
+piped '(head -c 60000 text; begun run-pause; sleep 7; tail -c +60001 text)' 2 run-pause "${options[@]}" \
+    --train.steps=20 --deadline.answer=3 --deadline.step=3
 
 # Not for ever.
 if piped '(head -c 60000 text; begun run-stall; sleep 4; cat text)' 2 run-stall "${options[@]}" --train.steps=20 \
@@ -37,5 +37,5 @@ slowly() {
     done
     tail -c +500001 text
 }
-piped slowly 2 run-over "${options[@]}" --train.steps=45 --deadline.answer=1 --deadline.step=1 --deadline.data=3
+piped slowly 2 run-over "${options[@]}" --train.steps=45 --deadline.answer=3 --deadline.step=3 --deadline.data=3
 [ -s run-over/checkpoints/step-00000045.h5 ] || { echo "it did not go on"; exit 1; }
