@@ -11,6 +11,9 @@
  * A source's samples in the order in which it gives them come in rounds: of `width` samples, a
  * lane's next to each other. Seen lane by lane, each goes through a stretch of its own of the
  * source's order (order.h), from beginning to end.
+ *
+ * The order is part of a run: change anything here and no older run can resume. A test holds
+ * values.
  */
 #include "data/blend.h"
 

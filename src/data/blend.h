@@ -9,7 +9,8 @@
  * shares[k]; it is gone through in epochs of its own, each with every sample of it exactly once and
  * in a new order.
  *
- * The positions of a global batch are its lanes: position p is in lane p % lanes. Where samples are
+ * The positions of a global batch are its lanes: position p is in lane p % lanes; with shares,
+ * which are counted through all epochs, in lane (epoch * samples + p) % lanes. Where samples are
  * best read in blocks, each lane goes through blocks of its own, so that a rank, which has some
  * lanes next to each other, reads those blocks and few others, however many ranks there are.
  */
@@ -49,7 +50,7 @@ struct blend_place {
 /* `position` is 0 to blend_samples - 1. */
 struct blend_place blend_at(const struct blend *blend, int64_t epoch, int64_t position);
 /* Of BLEND_RANGE positions at most, one after the other; many take a fraction of the time that each
- * takes. */
+ * takes, but not where samples come in blocks: there neighbours are of different lanes. */
 enum { BLEND_RANGE = 256 };
 void blend_range(const struct blend *blend, int64_t epoch, int64_t position, int count,
                  struct blend_place *places);

@@ -61,7 +61,7 @@ static uint64_t swap(uint64_t sum, uint64_t bits, uint64_t n, uint64_t x)
  */
 static void permute(uint64_t key, uint64_t n, uint64_t *x, int count)
 {
-    const int rounds = count > 0 ? rounds_for(n) : 0;    /* fewer samples than a block: n is 0, as is count */
+    const int rounds = rounds_for(n);
     for (int round = 0; round < rounds; round++) {
         const uint64_t counter = key + 2 * (uint64_t)round * GOLDEN;
         const uint64_t sum = mix(counter) % n;    /* its bias, n / 2^64, is nothing */

@@ -12,7 +12,7 @@
 
 /* Tokens that stand together and are best read by one rank, see order.h: some chunks of a shard,
  * each of which is read whole by whoever touches it first. A block and its neighbour share one at
- * most. */
+ * most. Part of the order, and so of a run: change it and no older run can resume. */
 enum { BLOCK_TOKENS = 1 << 19, SPARE_DESCRIPTORS = 256 };
 
 struct packed_tokens {

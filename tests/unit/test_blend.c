@@ -434,6 +434,30 @@ static void test_the_order_in_blocks_never_changes(void **state)
         assert_int_equal(order_sample(&order, p, 100000000 * p), expected[p]);
 }
 
+/* The same, of eight epochs. */
+static void assert_places(const struct blend *blend, const int64_t *expected)
+{
+    const int64_t samples = blend_samples(blend);
+    for (int64_t p = 0; p < 8; p++)
+        assert_int_equal(blend_at(blend, p + 1, samples / 8 * p + 5 * p).number, expected[p]);
+}
+
+static void test_the_order_in_lanes_and_of_blends_never_changes(void **state)
+{
+    (void)state;
+    static const int64_t in_lanes[] = {14079, 655196, 499165, 259294, 605294, 869776, 219166, 54643};
+    static const int64_t of_blend[] = {204112, 802762, 1302121, 186188, 348880, 90827, 686898, 241069};
+    const struct samples sources[] = {{.name = "training", .count = 1000003, .block = 128},
+                                      {.name = "training", .count = 300007, .block = 512},
+                                      {.name = "training", .count = 5003, .block = 1}};
+    struct blend blend = blend_of(sources, 1337, true);
+    blend.lanes = LANES;
+    assert_places(&blend, in_lanes);
+    blend.count = 3;
+    assert_ok(blend_share(&blend, (const double[]){5, 2, 1}));
+    assert_places(&blend, of_blend);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -452,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_sources_are_mixed_at_every_place),
         cmocka_unit_test(test_weights_become_shares),
         cmocka_unit_test(test_the_order_in_blocks_never_changes),
+        cmocka_unit_test(test_the_order_in_lanes_and_of_blends_never_changes),
     };
     return cmocka_run_group_tests_name("blend", tests, NULL, NULL);
 }

@@ -304,6 +304,7 @@ static void test_samples_are_windows_across_files(void **state)
     assert_int_equal(packed_tokens_count(p), 3000);
     const struct samples s = packed_tokens_samples(p);
     assert_int_equal(s.count, 93);    /* 93 * 32 + 1 = 2977 of 3000 tokens */
+    assert_int_equal(s.block, 16384);    /* part of the order: never changes */
     void *reader;
     assert_ok(s.operations->open_reader(&reader, s.self, T));
     for (int64_t i = 0; i < s.count; i++) {
