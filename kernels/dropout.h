@@ -29,7 +29,6 @@ struct dropout {
     int32_t T;                   /* row n of (N, C) is position n % T of sample first_sample + n / T */
     uint32_t threshold;          /* of 2^16: bits below it are dropped */
     float scale;                 /* of what is kept: 2^16 / (2^16 - threshold) */
-    uint32_t zero;               /* instead of padding: what a launch copies has no chance bytes */
 };
 
 /* Bijective; Steele, Lea & Flood 2014, SplitMix64. */
@@ -49,8 +48,7 @@ static inline struct dropout dropout_at(float rate, uint64_t seed, int64_t step,
     threshold = threshold < 65535 ? threshold : 65535;
     const uint64_t place = (uint64_t)layer << 8 | (uint64_t)site;
     const uint64_t key = dropout_mix(dropout_mix(dropout_mix(seed) + (uint64_t)step) + place);
-    struct dropout d = {key, first_sample, T, threshold, 65536.0f / (float)(65536 - threshold),
-                        0};
+    struct dropout d = {key, first_sample, T, threshold, 65536.0f / (float)(65536 - threshold)};
     return d;
 }
 

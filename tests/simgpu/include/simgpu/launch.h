@@ -36,11 +36,15 @@ template <typename T> void list_pointers(std::vector<pointer_argument> &list, in
     if constexpr (std::is_pointer_v<T>) {
         list.push_back({number, (const void *)value, true});
     } else if constexpr (std::is_class_v<T>) {
-        for (size_t at = 0; at + sizeof(void *) <= sizeof value; at += sizeof(void *)) {
+#if __has_builtin(__builtin_clear_padding)    /* whose chance bytes may look like a pointer */
+        std::remove_const_t<T> members = value;
+        __builtin_clear_padding(&members);
+        for (size_t at = 0; at + sizeof(void *) <= sizeof members; at += sizeof(void *)) {
             const void *word;
-            memcpy(&word, reinterpret_cast<const char *>(&value) + at, sizeof word);
+            memcpy(&word, reinterpret_cast<const char *>(&members) + at, sizeof word);
             list.push_back({number, word, false});
         }
+#endif
     }
 }
 
