@@ -8,6 +8,11 @@
  * threads add up one by one, and a part into STEP runs of rows that are read side by side. Rows
  * read side by side that lie close together, or the columns of a thread, end a run with every row:
  * on two cores of Zen 4 those read 20 to 33 GB/s where this reads 40 to 50, of the 60 there are.
+ *
+ * So no more than PARTS threads read such weights, and on more cores the others wait. PARTS cannot
+ * follow the number of threads, on which sums must not depend; to cut the columns of a part as well
+ * keeps the sums, but one core then reads half as fast. Whether that pays has not been measured on
+ * a machine with so many cores.
  */
 #include "kernels/cpu/simd.h"
 
