@@ -59,7 +59,7 @@ killed() {
     for i in $(seq "$kills"); do
         (piped 'cat text.zst' 2 "$folder" "$@" --checkpoint.every_steps=3 || true) 2>/dev/null &
         sleep "$(awk -v r=$RANDOM 'BEGIN { print 0.8 + r / 32768 }')"
-        victim=$(pgrep -n -f "run.folder=$folder" || true)
+        victim=$(pgrep -n -f "$GALLEY .*run.folder=$folder" || true)
         [ -z "$victim" ] || kill -9 "$victim" 2>/dev/null || true
         wait
     done

@@ -52,7 +52,7 @@ refused 'resuming  after step' run-dies
 then_stops() {
     head -c 60000 text
     trained run-stop
-    kill -USR1 "$(pgrep -o -f '(mpirun|prterun) .*run.folder=run-stop')"    # which tells all ranks
+    kill -USR1 "$(pgrep -o -f "(mpirun|prterun) .*$GALLEY .*run.folder=run-stop")"    # which tells all ranks
     sleep 1
 }
 piped then_stops 2 run-stop --train.steps=400 --data.shuffle=false &&

@@ -99,7 +99,7 @@ while [ "$done_kills" -lt "$kills" ] && [ "$tries" -lt $((20 * kills)) ]; do
     ranks=$((1 + RANDOM % 3))
     (tokenize "$ranks" killed --piece-bytes 200000 big.txt || true) 2>/dev/null &
     sleep "$(awk -v r=$RANDOM 'BEGIN { print 0.3 + r / 32768 * 0.9 }')"
-    victim=$(pgrep -n -f "output killed" || true)
+    victim=$(pgrep -n -f "$GALLEY .*output killed" || true)
     [ -z "$victim" ] || kill -9 "$victim" 2>/dev/null || true
     wait
     if [ -d killed/unfinished ]; then

@@ -14,7 +14,7 @@ for i in $(seq "$kills"); do
     (train 2 killed "${options[@]}" || true) 2>/dev/null &
     sleep "$(awk -v r=$RANDOM 'BEGIN { print 1.5 + r / 32768 * 2 }')"
     # The newest of this run's processes is one of its ranks, or mpirun before it has any.
-    victim=$(pgrep -n -f "run.folder=killed" || true)
+    victim=$(pgrep -n -f "$GALLEY .*run.folder=killed" || true)
     [ -z "$victim" ] || kill -9 "$victim" 2>/dev/null || true
     wait
 done
