@@ -167,6 +167,9 @@ static struct error *open_with_header(struct token_file *f, const char *head, si
 
 static struct error *open_bare(struct token_file *f)
 {
+    if (has_suffix(f->path, ".h5"))    /* a shard whose beginning is damaged is not to be read as ids */
+        return error_new(ERROR_INPUT, "%s is named as a shard of tokens, but does not begin as one; restore "
+                         "it from a copy, or remove it and start galley tokenize again", f->path);
     f->format = "bare uint16";
     f->width = 2;
     f->tokens = f->opened.st_size / 2;
