@@ -97,8 +97,11 @@ done_kills=0 tries=0
 while [ "$done_kills" -lt "$kills" ] && [ "$tries" -lt $((20 * kills)) ]; do
     tries=$((tries + 1))
     ranks=$((1 + RANDOM % 3))
+    begun=0.3    # before there is anything, the work is done too soon for a time to be chosen
+    if [ ! -d killed/unfinished ]; then begun=0; fi
     (tokenize "$ranks" killed --piece-bytes 200000 big.txt || true) 2>/dev/null &
-    sleep "$(awk -v r=$RANDOM 'BEGIN { print 0.3 + r / 32768 * 0.9 }')"
+    until [ -d killed/unfinished ] || ! kill -0 $! 2>/dev/null; do sleep 0.005; done
+    sleep "$(awk -v r=$RANDOM -v b=$begun 'BEGIN { print b + r / 32768 * (b ? 0.9 : 0.05) }')"
     victim=$(pgrep -n -f "$GALLEY .*output killed" || true)
     [ -z "$victim" ] || kill -9 "$victim" 2>/dev/null || true
     wait
