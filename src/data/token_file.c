@@ -129,6 +129,15 @@ static struct error *megatron_index(const char *path, char **out)
     return NULL;
 }
 
+/* Neither packed nor text, in which no byte is 0. */
+static bool may_be_bare(const char *head, size_t bytes)
+{
+    const bool packed = bytes >= 4 && (!memcmp(head, "\x1f\x8b", 2) ||
+                                       !memcmp(head, "\x28\xb5\x2f\xfd", 4) ||
+                                       !memcmp(head, "\x89HDF", 4) || !memcmp(head, "PK\3\4", 4));
+    return !packed && memchr(head, '\0', bytes);
+}
+
 struct error *token_file_is_one(const char *path, bool *tokens)
 {
     char head[HEAD_BYTES];
@@ -136,13 +145,10 @@ struct error *token_file_is_one(const char *path, bool *tokens)
     TRY(read_head(path, head, &bytes));
     char *index;
     TRY(megatron_index(path, &index));
-    const bool packed = bytes >= 4 && (!memcmp(head, "\x1f\x8b", 2) ||
-                                       !memcmp(head, "\x28\xb5\x2f\xfd", 4) ||
-                                       !memcmp(head, "\x89HDF", 4) || !memcmp(head, "PK\3\4", 4));
     *tokens = shard_is_one(head, bytes) || token_header_is_one(head, bytes) || index ||
               (bytes >= sizeof megatron_magic &&
                !memcmp(head, megatron_magic, sizeof megatron_magic)) ||
-              (has_suffix(path, ".bin") && !packed && memchr(head, '\0', bytes));
+              (has_suffix(path, ".bin") && may_be_bare(head, bytes));
     free(index);
     return NULL;
 }
@@ -165,11 +171,14 @@ static struct error *open_with_header(struct token_file *f, const char *head, si
     return NULL;
 }
 
-static struct error *open_bare(struct token_file *f)
+static struct error *open_bare(struct token_file *f, const char *head, size_t bytes)
 {
     if (has_suffix(f->path, ".h5"))    /* a shard whose beginning is damaged is not to be read as ids */
         return error_new(ERROR_INPUT, "%s is named as a shard of tokens, but does not begin as one; restore "
                          "it from a copy, or remove it and start galley tokenize again", f->path);
+    if (bytes && !may_be_bare(head, bytes))
+        return error_new(ERROR_INPUT, "%s is no file of tokens, but text or packed; make shards of it with "
+                         "galley tokenize, or set data.kind to text", f->path);
     f->format = "bare uint16";
     f->width = 2;
     f->tokens = f->opened.st_size / 2;
@@ -301,7 +310,7 @@ static struct error *open_content(struct token_file *f)
     TRY(megatron_index(f->path, &index));
     struct error *e = index                              ? open_megatron(f, index)
                       : token_header_is_one(head, bytes) ? open_with_header(f, head, bytes)
-                                                         : open_bare(f);
+                                                         : open_bare(f, head, bytes);
     free(index);
     if (!e && f->tokens < 1)
         e = error_new(ERROR_INPUT, "%s holds no tokens; leave it out", f->path);

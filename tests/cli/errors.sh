@@ -42,6 +42,7 @@ printf 'good line\nbad \xff\xfe line\n' >latin.txt
 head -n 5 train.txt >few.txt
 refuse 1 'nowhere.txt' --run.folder=run --data.train=nowhere.txt
 refuse 1 'binary.bin' --run.folder=run --data.train=binary.bin
+refuse 1 'no file of tokens, but text' --run.folder=run --data.kind=tokens
 refuse 1 'latin.txt, line 2' --run.folder=run --data.train=latin.txt
 refuse 1 'empty.txt' --run.folder=run --data.train=empty.txt
 refuse 1 'longest' --run.folder=run --data.min_bytes=100000
