@@ -4,7 +4,7 @@ set -eu
 . "$GALLEY_SOURCE/tests/ranks/common.sh"
 rm -rf run small ./*.log other
 make_text
-cores=$(nproc)
+cores=$(getconf _NPROCESSORS_ONLN)
 
 doctor() { "$GALLEY" doctor tiny.yaml --run.folder=run "$@"; }
 ranks() {
