@@ -6,16 +6,13 @@ carries_input() {
     ! mpirun --version | grep -q 'Open MPI) 5'
 }
 
-# piped WRITER RANKS FOLDER [OPTIONS...]: trains on what the command WRITER writes, through standard input
-# or, where that is no way, a fifo. `ending` of the name tells what it is, if it is set.
+# piped WRITER RANKS FOLDER [OPTIONS...]: trains on what the command WRITER writes, through a fifo: that of Open
+# MPI 4 may crash where the ranks end before their standard input (open-mpi/ompi issue 7483). `ending` of
+# the name tells what it is, if it is set.
 ending=
 piped() {
     local writer=$1 status=0
     shift
-    if carries_input; then
-        eval "$writer" | train "$@" "--data.train=-$ending"
-        return
-    fi
     local fifo=input.fifo$ending
     rm -f "$fifo"
     mkfifo "$fifo"
