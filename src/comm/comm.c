@@ -160,18 +160,17 @@ void comm_close(struct comm *comm)
 /*
  * The daemons of Open MPI 5 write standard input on in pieces of 8 KB, and where the pipe to the
  * program takes only half of one, they write that half again: once for each time, so that a reader
- * slower than the writer gets a multiple of the text (openpmix/prrte, issues 2220 and 2579). Where
- * which release is mended depends on the place of the rank; a fifo is always right.
+ * slower than the writer gets a multiple of the text (openpmix/prrte, issues 2220 and 2579). Open MPI
+ * 4's mpirun crashes now and then while it reads (open-mpi/ompi issue 7483). A fifo is always right.
  */
 struct error *comm_check_standard_input(void)
 {
-    if (!getenv("PRTE_LAUNCHED"))
+    if (!getenv("OMPI_COMMAND"))    /* which mpirun sets, and srun does not */
         return NULL;
-    const char *version = getenv("OMPI_VERSION");
-    return error_new(ERROR_USAGE, "standard input does not come through this mpirun unharmed: that of "
-                     "Open MPI 5 (here %s) repeats parts of it to a program that reads more slowly "
-                     "than it is written; make a fifo (mkfifo FIFO), let the writer write to it, and "
-                     "give its path, FIFO, as data.train", version ? version : "an unknown release");
+    return error_new(ERROR_USAGE, "standard input does not come through mpirun unharmed: that of Open "
+                     "MPI 5 repeats parts of it to a program that reads more slowly than it is "
+                     "written, that of Open MPI 4 may crash; make a fifo (mkfifo FIFO), let the writer "
+                     "write to it, and give its path, FIFO, as data.train");
 }
 
 void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadlines)

@@ -1,14 +1,8 @@
 # piped.sh - a tiny run that trains on what another program writes; sourced by the scripts here.
 . "$(dirname "$0")/common.sh"
 
-# Whether this mpirun hands standard input on unharmed: that of Open MPI 5 repeats parts of it.
-carries_input() {
-    ! mpirun --version | grep -q 'Open MPI) 5'
-}
-
-# piped WRITER RANKS FOLDER [OPTIONS...]: trains on what the command WRITER writes, through a fifo: that of Open
-# MPI 4 may crash where the ranks end before their standard input (open-mpi/ompi issue 7483). `ending` of
-# the name tells what it is, if it is set.
+# piped WRITER RANKS FOLDER [OPTIONS...]: trains on what the command WRITER writes, through a fifo: mpirun
+# does not hand standard input on unharmed. `ending` of the name tells what it is, if it is set.
 ending=
 piped() {
     local writer=$1 status=0
