@@ -86,9 +86,9 @@ static void end_guard(void)
 }
 
 /*
- * What Open MPI is told unless mpirun's options or the environment tell it otherwise. Ranks of one node need no network, and
- * where that has an interface that Open MPI 5 cannot place, each of them would say so in vain
- * ("Unable to find reachable pairing", open-mpi/ompi issue 14079).
+ * What Open MPI is told unless mpirun's options or the environment tell it otherwise. Ranks of one
+ * node need no network, and where that has an interface that Open MPI 5 cannot place, each of them
+ * would say so in vain ("Unable to find reachable pairing").
  */
 static void set_defaults(void)
 {
@@ -160,8 +160,8 @@ void comm_close(struct comm *comm)
 /*
  * The daemons of Open MPI 5 write standard input on in pieces of 8 KB, and where the pipe to the
  * program takes only half of one, they write that half again: once for each time, so that a reader
- * slower than the writer gets a multiple of the text (openpmix/prrte, issues 2220 and 2579). Open MPI
- * 4's mpirun crashes now and then while it reads (open-mpi/ompi issue 7483). A fifo is always right.
+ * slower than the writer gets a multiple of the text (seen with 5.0.7). Open MPI 4's mpirun crashes
+ * now and then while it reads (seen with 4.1.4). A fifo is always right.
  */
 struct error *comm_check_standard_input(void)
 {
