@@ -27,13 +27,6 @@ static void print_usage(FILE *out)
         fprintf(out, "  %-10s %s\n", help_pages[i].name, help_pages[i].summary);
 }
 
-static void print_verb_help(const struct verb *verb)
-{
-    fputs(verb->help, stdout);
-    if (verb->more_help)
-        verb->more_help(stdout);
-}
-
 static const struct verb *find_verb(const char *name)
 {
     for (int i = 0; i < VERBS; i++)
@@ -42,24 +35,33 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
-/* `name`, of a verb or a page, may be NULL: then all are listed. */
+static const struct help_page *find_page(const char *name)
+{
+    for (int i = 0; i < help_page_count; i++)
+        if (!strcmp(help_pages[i].name, name))
+            return &help_pages[i];
+    return NULL;
+}
+
+/* `name`, of a verb or a page, may be NULL: then all are listed. Of several ranks one prints. */
 static struct error *print_help(const char *name)
 {
     const struct verb *verb = name ? find_verb(name) : NULL;
-    if (!name) {
-        print_usage(stdout);
+    const struct help_page *page = name && !verb ? find_page(name) : NULL;
+    if (name && !verb && !page)
+        return error_new(ERROR_USAGE, "no help on \"%s\"; galley help lists the pages", name);
+    if (!comm_speaks())
         return NULL;
-    }
     if (verb) {
-        print_verb_help(verb);
-        return NULL;
+        fputs(verb->help, stdout);
+        if (verb->more_help)
+            verb->more_help(stdout);
+    } else if (page) {
+        fputs(page->text, stdout);
+    } else {
+        print_usage(stdout);
     }
-    for (int i = 0; i < help_page_count; i++)
-        if (!strcmp(help_pages[i].name, name)) {
-            fputs(help_pages[i].text, stdout);
-            return NULL;
-        }
-    return error_new(ERROR_USAGE, "no help on \"%s\"; galley help lists the pages", name);
+    return NULL;
 }
 
 static bool wants_help(int argc, char **argv)
@@ -88,10 +90,8 @@ static struct error *run(struct cli *cli, int argc, char **argv)
     const struct verb *verb = find_verb(argv[1]);
     if (!verb)
         return unknown_verb(argv[1]);
-    if (wants_help(argc - 1, argv + 1)) {
-        print_verb_help(verb);
-        return NULL;
-    }
+    if (wants_help(argc - 1, argv + 1))
+        return print_help(verb->name);
     return verb->run(cli, argc - 1, argv + 1);
 }
 
@@ -106,11 +106,13 @@ static struct error *flush_results(void)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        print_usage(stderr);
+        if (comm_speaks())
+            print_usage(stderr);
         return 2;
     }
     if (!strcmp(argv[1], "--version")) {
-        puts("galley " GALLEY_VERSION);
+        if (comm_speaks())
+            puts("galley " GALLEY_VERSION);
         return 0;
     }
 

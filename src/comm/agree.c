@@ -114,11 +114,18 @@ static int launched_rank(void)
     return rank ? atoi(rank) : 0;
 }
 
+bool comm_speaks(void)
+{
+    if (launched_rank() == 0)
+        return true;
+    usleep(FIRST_WORD_US);
+    return false;
+}
+
 int comm_end(struct comm *comm, struct error *error)
 {
     const int code = error_exit_code(error);
-    if (!comm && error_kind(error) == ERROR_USAGE && launched_rank() > 0) {
-        usleep(FIRST_WORD_US);    /* or mpirun might end rank 0 before it has said so */
+    if (!comm && error_kind(error) == ERROR_USAGE && !comm_speaks()) {
         error_destroy(error);
         return code;
     }

@@ -104,5 +104,8 @@ bool comm_agreed(const struct comm *comm);
  * alone, as the launcher numbers them.
  */
 int comm_end(struct comm *comm, struct error *error);
+/* Where MPI is not started: whether this process is to speak for all that were launched with it, as rank
+ * 0 is. The others return a moment later: a launcher may end all when the first one ends. */
+bool comm_speaks(void);
 
 #endif

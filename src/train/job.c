@@ -39,6 +39,7 @@ static struct error *open_folder(struct job *j)
     if (!j->is_rank_0)
         return NULL;
     TRY(run_folder_open(&j->folder, j->config->run.folder));
+    error_destroy(run_state_read(j->config->run.folder, &j->found));    /* a bad one is written anew */
     TRY(run_state_write(j->config->run.folder, RUN_RUNNING));
     TRY(open_checkpoint(j));
     if (j->resumed || !*j->config->run.start_from)
@@ -303,15 +304,15 @@ static struct error *tell_plan(const struct job *j)
 }
 
 /* On rank 0, once the folder is its own; takes what the run ends with, `e` or NULL, and returns it,
- * or why that cannot be noted. An error that the others do not have is how a lost rank looks from
- * here: the run stays RUNNING, and may be started again. */
-static struct error *note_end(const struct job *j, struct error *e)
+ * or why that cannot be noted. `failed` is what an error makes of the run. One that the others do
+ * not have is how a lost rank looks from here: the run stays RUNNING, and may be started again. */
+static struct error *note_end(const struct job *j, struct error *e, enum run_state failed)
 {
     if (!j->folder || (e && !comm_agreed(j->comm)))
         return e;
     const bool stopped = e && error_kind(e) == ERROR_INTERRUPTED;
     struct error *note = run_state_write(j->config->run.folder,
-                                         stopped ? RUN_STOPPED : e ? RUN_FAILED : RUN_DONE);
+                                         stopped ? RUN_STOPPED : e ? failed : RUN_DONE);
     if (!e)
         return note;
     error_destroy(note);    /* the first error is the one to tell */
@@ -335,7 +336,8 @@ struct error *job_open(struct job **out, struct comm *comm, struct config *confi
     if (!e)
         e = comm_agree(comm, tell_plan(j));
     if (e) {
-        e = note_end(j, e);
+        /* What was done stays so when it is started again in a way that cannot be. */
+        e = note_end(j, e, j->found == RUN_DONE ? RUN_DONE : RUN_FAILED);
         job_close(j);
         return e;
     }
@@ -389,5 +391,5 @@ static struct error *run_to_end(struct job *j)
 
 struct error *job_run(struct job *job)
 {
-    return note_end(job, run_to_end(job));
+    return note_end(job, run_to_end(job), RUN_FAILED);
 }

@@ -9,6 +9,7 @@
 #include "train/model_source.h"
 #include "train/pipe_feed.h"
 #include "train/run_folder.h"
+#include "train/run_state.h"
 #include "train/saver.h"
 #include "train/snapshot.h"
 #include "train/trainer.h"
@@ -25,6 +26,7 @@ struct job {
     char *config_yaml;
 
     struct run_folder *folder;            /* rank 0 only, as is the file */
+    enum run_state found;                 /* what the last start left there */
     struct checkpoint_file *file;         /* what the run goes on from; NULL: it begins */
     struct model_source *source;          /* what a new run's weights come from; NULL: chance */
     bool resumed;

@@ -34,3 +34,17 @@ done
 code=0
 "$GALLEY" help nonsense 2>message.txt || code=$?
 [ $code = 2 ] && grep -q '^galley: no help on "nonsense"' message.txt || fail "galley help nonsense ends with $code"
+
+# Of several ranks one speaks.
+once() {
+    local expected=$1 code=0
+    shift
+    mpirun --oversubscribe --bind-to none -n 3 "$GALLEY" "$@" >told.txt 2>&1 || code=$?
+    [ $code = "$expected" ] || fail "galley $* on 3 ranks ends with $code"
+    [ "$(grep -c "^$told" told.txt)" = 1 ] || fail "galley $* on 3 ranks: $(cat told.txt)"
+}
+told='  doctor ' once 0 --help
+told='  doctor ' once 2
+told='galley ' once 0 --version
+told='    75 ' once 0 help died
+told='galley: no help' once 2 help nonsense

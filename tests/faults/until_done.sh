@@ -75,3 +75,15 @@ timeout 100 "$loop" ./loses "$GALLEY" train tiny.yaml --run.folder=run \
 [ "$rc $(wc -l <starts)" = "0 2" ] || fail "a lost node: code $rc after $(wc -l <starts) starts, expected 0 after 2"
 grep -q 'the run is not done: running step [1-9]' log || fail "a lost node: nobody was told"
 [[ $("$GALLEY" train tiny.yaml --run.folder=run --state) == done\ * ]] || fail "it is not done"
+
+# What is done stays so when it is started again with what cannot be; what is not has failed then.
+train() { "$GALLEY" train tiny.yaml --run.folder=run "$@" >log 2>&1; }
+rc=0
+train --model.layers=3 || rc=$?
+[ $rc != 0 ] && [[ $("$GALLEY" train tiny.yaml --run.folder=run --state) == done\ * ]] ||
+    fail "a done run, started as another model (code $rc), is not done any more"
+echo stopped >run/state
+rc=0
+train --model.layers=3 || rc=$?
+[ $rc != 0 ] && [[ $("$GALLEY" train tiny.yaml --run.folder=run --state) == failed\ * ]] ||
+    fail "a stopped run that cannot go on (code $rc) has not failed"
