@@ -8,6 +8,7 @@ done
     echo "skipped: needs root and network namespaces"; exit 77; }
 . "$GALLEY_SOURCE/tests/ranks/common.sh"
 tag=gh$$
+mounted=$(grep -c ' /run/netns ' /proc/mounts || true)    # which the first ip netns add does, for good
 remove() {
     for host in a b; do
         pids=$(ip netns pids $tag$host 2>/dev/null || true)
@@ -15,6 +16,7 @@ remove() {
         [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
         ip netns del $tag$host 2>/dev/null || true
     done
+    [ "$mounted" != 0 ] || umount /run/netns 2>/dev/null || true    # not where others' are in it
 }
 trap remove EXIT
 ip netns add ${tag}a 2>/dev/null && ip -n ${tag}a link set lo up 2>/dev/null || {
