@@ -23,6 +23,12 @@ struct backend {
     void (*zero)(struct device *device, void *memory, size_t bytes);
     void (*upload)(struct device *device, void *to, const void *host, size_t bytes);
     MUST_USE struct error *(*fetch)(void *self, void *host, const void *from, size_t bytes);
+    void (*copy_rows_in)(struct device *device, void *to, const void *host,
+                         const struct device_rows *rows);
+    void (*copy_rows_out)(struct device *device, void *host, const void *from,
+                          const struct device_rows *rows);
+    MUST_USE struct error *(*fetch_rows)(void *self, void *host, const void *from,
+                                         const struct device_rows *rows);
     MUST_USE struct error *(*synchronize)(void *self);
 
     bool runs_behind;

@@ -258,6 +258,26 @@ struct error *device_fetch(struct device *device, void *host, const void *from, 
     return device->backend->fetch(device->self, host, from, bytes);
 }
 
+void device_copy_rows_in(struct device *device, void *to, const void *host,
+                         const struct device_rows *rows)
+{
+    if (!device->plan_only)
+        device->backend->copy_rows_in(device, to, host, rows);
+}
+
+void device_copy_rows_out(struct device *device, void *host, const void *from,
+                          const struct device_rows *rows)
+{
+    if (!device->plan_only)
+        device->backend->copy_rows_out(device, host, from, rows);
+}
+
+struct error *device_fetch_rows(struct device *device, void *host, const void *from,
+                                const struct device_rows *rows)
+{
+    return device->backend->fetch_rows(device->self, host, from, rows);
+}
+
 void *device_self(const struct device *device)
 {
     return device->self;

@@ -250,6 +250,32 @@ static void cuda_zero(struct device *device, void *memory, size_t bytes)
               "cudaMemsetAsync");
 }
 
+static void cuda_copy_rows_in(struct device *device, void *to, const void *host,
+                              const struct device_rows *r)
+{
+    latch(device, cudaMemcpy2DAsync(to, r->stride, host, r->bytes, r->bytes, r->count,
+                                    cudaMemcpyHostToDevice, device_cuda_stream(device)),
+          "cudaMemcpy2DAsync");
+}
+
+static void cuda_copy_rows_out(struct device *device, void *host, const void *from,
+                               const struct device_rows *r)
+{
+    latch(device, cudaMemcpy2DAsync(host, r->bytes, from, r->stride, r->bytes, r->count,
+                                    cudaMemcpyDeviceToHost, device_cuda_stream(device)),
+          "cudaMemcpy2DAsync");
+}
+
+static struct error *cuda_fetch_rows(void *self, void *host, const void *from,
+                                     const struct device_rows *r)
+{
+    const struct cuda_device *c = self;
+    TRY(check(c, cudaSetDevice(c->ordinal), "cudaSetDevice"));    /* it is the thread's own */
+    TRY(check(c, cudaMemcpy2DAsync(host, r->bytes, from, r->stride, r->bytes, r->count,
+                                   cudaMemcpyDeviceToHost, c->fetch), "cudaMemcpy2DAsync"));
+    return check(c, cudaStreamSynchronize(c->fetch), "cudaStreamSynchronize");
+}
+
 static struct error *cuda_fetch(void *self, void *host, const void *from, size_t bytes)
 {
     const struct cuda_device *c = self;
@@ -388,6 +414,9 @@ const struct backend backend_cuda = {
     .zero = cuda_zero,
     .upload = cuda_upload,
     .fetch = cuda_fetch,
+    .copy_rows_in = cuda_copy_rows_in,
+    .copy_rows_out = cuda_copy_rows_out,
+    .fetch_rows = cuda_fetch_rows,
     .synchronize = cuda_synchronize,
     .runs_behind = true,
     .event_create = cuda_event_create,
