@@ -255,10 +255,12 @@ static void check_decoding(struct rig *padded, struct rig *plain, double bound)
             assert_ok(decoder_reorder(decoder, swap));
             memcpy(row_of, swap, sizeof row_of);
         }
-        const int32_t tokens[B] = {batch.tokens[row_of[0] * T + t], batch.tokens[row_of[1] * T + t]};
+        const int32_t tokens[B] = {batch.tokens[row_of[0] * T + t],
+                                   batch.tokens[row_of[1] * T + t]};
         assert_ok(decoder_append(decoder, tokens, &next));
         for (int b = 0; b < B; b++)
-            assert_close("decoded logits", next + b * V, logits + (row_of[b] * T + t) * V, V, bound);
+            assert_close("decoded logits", next + b * V, logits + (row_of[b] * T + t) * V, V,
+                         bound);
     }
     decoder_destroy(decoder);
 }
