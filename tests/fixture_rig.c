@@ -57,8 +57,8 @@ void fixture_rig_compare(struct fixture_rig *rig, const char *group, const float
                          double bound)
 {
     keras_fixture_tensors(&rig->fixture, group, rig->parameters, rig->expected);
-    flat_layout_copy_out(model_layout(rig->model), rig->device, rig->got, flat);
     assert_ok(device_synchronize(rig->device));
+    assert_ok(flat_layout_fetch(model_layout(rig->model), rig->device, rig->got, flat, SIZE_MAX));
     for (int64_t i = 0; i < rig->parameters->flat_count; i++)
         rig->got[i] = (float)(factor * (double)rig->got[i]);
     for (int i = 0; i < rig->parameters->n; i++) {

@@ -25,8 +25,6 @@ struct backend {
     MUST_USE struct error *(*fetch)(void *self, void *host, const void *from, size_t bytes);
     void (*copy_rows_in)(struct device *device, void *to, const void *host,
                          const struct device_rows *rows);
-    void (*copy_rows_out)(struct device *device, void *host, const void *from,
-                          const struct device_rows *rows);
     MUST_USE struct error *(*fetch_rows)(void *self, void *host, const void *from,
                                          const struct device_rows *rows);
     MUST_USE struct error *(*synchronize)(void *self);
@@ -49,7 +47,8 @@ struct backend {
     void (*graph_destroy)(void *graph);
 };
 
-/* A back-end's state, of an open device. */
+/* Of an open device: its back-end, and the back-end's state. */
+const struct backend *device_backend(const struct device *device);
 void *device_self(const struct device *device);
 
 extern const struct backend backend_cpu;

@@ -89,11 +89,9 @@ struct device_rows {
     size_t count, bytes;    /* so many rows of so many bytes */
     size_t stride;          /* at least `bytes` */
 };
-/* As device_copy_in and device_copy_out. */
+/* As device_copy_in. */
 void device_copy_rows_in(struct device *device, void *to, const void *host,
                          const struct device_rows *rows);
-void device_copy_rows_out(struct device *device, void *host, const void *from,
-                          const struct device_rows *rows);
 /* As device_copy_in, but on STREAM_UPLOAD; `host` from device_allocate_host. */
 void device_upload(struct device *device, void *to, const void *host, size_t bytes);
 /* Any thread, beside all others. Copies to host memory and returns when it is there. Not in order

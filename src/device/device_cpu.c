@@ -114,13 +114,6 @@ static struct error *cpu_fetch_rows(void *self, void *host, const void *from,
     return NULL;
 }
 
-static void cpu_copy_rows_out(struct device *device, void *host, const void *from,
-                              const struct device_rows *rows)
-{
-    (void)device;
-    (void)cpu_fetch_rows(NULL, host, from, rows);
-}
-
 static struct error *cpu_synchronize(void *self)
 {
     (void)self;
@@ -185,7 +178,6 @@ const struct backend backend_cpu = {
     .upload = cpu_copy,
     .fetch = cpu_fetch,
     .copy_rows_in = cpu_copy_rows_in,
-    .copy_rows_out = cpu_copy_rows_out,
     .fetch_rows = cpu_fetch_rows,
     .synchronize = cpu_synchronize,
     .memory_is_host = true,

@@ -111,19 +111,6 @@ void flat_layout_copy_in(const struct flat_layout *layout, struct device *device
     }
 }
 
-void flat_layout_copy_out(const struct flat_layout *layout, struct device *device, float *host,
-                          const float *from)
-{
-    for (int i = 0; i < layout->n_pieces; i++) {
-        const struct flat_piece *piece = &layout->pieces[i];
-        const struct device_rows rows = rows_of(piece);
-        if (rows.count == 1)
-            device_copy_out(device, host + piece->host, from + piece->device, rows.bytes);
-        else
-            device_copy_rows_out(device, host + piece->host, from + piece->device, &rows);
-    }
-}
-
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -50,15 +50,13 @@ void flat_layout_destroy(struct flat_layout *layout);    /* NULL is fine */
 const struct flat_place *flat_layout_find(const struct flat_layout *layout, const char *name);
 
 /*
- * Copies of one flat buffer, queued as device_copy_in and device_copy_out are: `host` has the
- * places and the flat_count of the parameters. Padding, and gaps beside padded tensors, are neither
- * written here nor there: both hold zeros from their allocation on. Without padding it is one copy.
+ * Copies of one flat buffer, in as device_copy_in, out as device_fetch, in slices of about
+ * `slice_bytes`: `host` has the places and the flat_count of the parameters. Padding, and gaps
+ * beside padded tensors, are neither written here nor there: both hold zeros from their allocation
+ * on. Without padding it is one copy.
  */
 void flat_layout_copy_in(const struct flat_layout *layout, struct device *device, float *to,
                          const float *host);
-void flat_layout_copy_out(const struct flat_layout *layout, struct device *device, float *host,
-                          const float *from);
-/* The same as copy_out, but as device_fetch, in slices of about `slice_bytes`. */
 MUST_USE struct error *flat_layout_fetch(const struct flat_layout *layout, struct device *device,
                                          float *host, const float *from, size_t slice_bytes);
 

@@ -60,32 +60,37 @@ void snapshot_destroy(struct snapshot *snapshot)
     free(snapshot);
 }
 
+/* In slices, so that copies of the training that run meanwhile wait for one slice at most. */
+static struct error *bring(const struct snapshot *s, const float *const from[BUFFERS])
+{
+    const size_t slice = (size_t)16 << 20;
+    float *const to[BUFFERS] = {s->weights, s->m, s->v};
+    for (int i = 0; i < BUFFERS; i++)
+        TRY(flat_layout_fetch(model_layout(s->model), s->device, to[i], from[i], slice));
+    return NULL;
+}
+
 struct error *snapshot_take(struct snapshot *snapshot)
 {
     const struct snapshot *s = snapshot;
     const float *const from[BUFFERS] = {
         model_weights(s->model), optimizer_m(s->optimizer), optimizer_v(s->optimizer)};
-    float *const to[BUFFERS] = {s->weights, s->m, s->v};
     const size_t n = device_count(s);
-    for (size_t i = 0; i < BUFFERS; i++)
-        if (s->held)
-            device_copy(s->device, s->held + i * n, from[i], n * sizeof(float));
-        else
-            flat_layout_copy_out(model_layout(s->model), s->device, to[i], from[i]);
+    for (size_t i = 0; i < BUFFERS && s->held; i++)
+        device_copy(s->device, s->held + i * n, from[i], n * sizeof(float));
     device_copy_out(s->device, s->state, optimizer_state(s->optimizer), sizeof *s->state);
-    return device_synchronize(s->device);
+    TRY(device_synchronize(s->device));
+    return s->held ? NULL : bring(s, from);
 }
 
-/* In slices, so that copies of the training that run meanwhile wait for one slice at most. */
 struct error *snapshot_fetch(const struct snapshot *snapshot)
 {
     const struct snapshot *s = snapshot;
-    const size_t slice = (size_t)16 << 20;
-    float *const to[BUFFERS] = {s->weights, s->m, s->v};
-    for (size_t i = 0; i < BUFFERS && s->held; i++)
-        TRY(flat_layout_fetch(model_layout(s->model), s->device, to[i],
-                              s->held + i * device_count(s), slice));
-    return NULL;
+    const size_t n = device_count(s);
+    if (!s->held)
+        return NULL;
+    const float *const from[BUFFERS] = {s->held, s->held + n, s->held + 2 * n};
+    return bring(s, from);
 }
 
 struct error *snapshot_restore(struct snapshot *snapshot)
