@@ -123,7 +123,8 @@ struct linear_backward {
 };
 
 /*
- * Causal attention of each head over its own sequence, scale 1/sqrt(HS). A key is seen by the
+ * Causal attention of each head over its own sequence, scores times `scale`: 1/sqrt(HS), where
+ * heads are padded with zeros that of their size without; so it is given. A key is seen by the
  * queries at and after it, unless key_mask says it is padding or the query's first_key is behind it
  * (texts packed into one row); a query row at padding is computed like any other; a row with no
  * visible key gives zeros. Dropout is of the probabilities, after the softmax. Source: Vaswani et
@@ -136,6 +137,7 @@ struct attention_forward {
     const uint8_t *key_mask;   /* (B, T)  in: 1 may be seen; NULL: all */
     const int32_t *first_key;  /* (B, T)  in: query t sees keys first_key[t] to t; NULL: from 0 */
     int B, T, NH, HS;
+    float scale;
     struct dropout dropout;
 };
 
@@ -147,6 +149,7 @@ struct attention_backward {
     const uint8_t *key_mask;   /* (B, T)  in, may be NULL */
     const int32_t *first_key;  /* (B, T)  in, may be NULL */
     int B, T, NH, HS;
+    float scale;
     struct dropout dropout;    /* that of the forward pass */
 };
 
@@ -161,6 +164,7 @@ struct attention_decode {
     const int32_t *first_key;  /* (B)  in: the first key a row sees; NULL: 0 */
     const void *qkv;           /* (B, n, 3, NH, HS) act  in */
     int B, n, NH, HS;
+    float scale;
     int capacity;              /* positions the cache has room for */
     int position;              /* how many it holds already */
 };
@@ -384,6 +388,8 @@ struct kernel_limits {
 struct kernels {
     const char *name;          /* "cpu fp32 avx512", as the log prints it */
     enum dtype activation;
+    int head_alignment;        /* elements: heads of a multiple of it are fast, as their rows are
+                                * aligned; any size is right */
 
     /* Makes sure the scratch memory suffices; every user of the table calls it before the first
      * kernel. Scratch grows to the largest of all calls and is shared: kernels of a device run one

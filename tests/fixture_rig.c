@@ -32,15 +32,11 @@ void fixture_rig_close(struct fixture_rig *rig)
     keras_fixture_close(&rig->fixture);
 }
 
-static size_t flat_bytes(const struct fixture_rig *rig)
-{
-    return (size_t)rig->parameters->flat_count * sizeof(float);
-}
-
 void fixture_rig_reset(struct fixture_rig *rig)
 {
     keras_fixture_tensors(&rig->fixture, "weights", rig->parameters, rig->expected);
-    device_copy_in(rig->device, model_weights(rig->model), rig->expected, flat_bytes(rig));
+    flat_layout_copy_in(model_layout(rig->model), rig->device, model_weights(rig->model),
+                        rig->expected);
     model_weights_changed(rig->model);
     model_zero_gradients(rig->model);
     assert_ok(device_synchronize(rig->device));
@@ -61,8 +57,8 @@ void fixture_rig_compare(struct fixture_rig *rig, const char *group, const float
                          double bound)
 {
     keras_fixture_tensors(&rig->fixture, group, rig->parameters, rig->expected);
-    device_copy_out(rig->device, rig->got, flat, flat_bytes(rig));
     assert_ok(device_synchronize(rig->device));
+    assert_ok(flat_layout_fetch(model_layout(rig->model), rig->device, rig->got, flat, SIZE_MAX));
     for (int64_t i = 0; i < rig->parameters->flat_count; i++)
         rig->got[i] = (float)(factor * (double)rig->got[i]);
     for (int i = 0; i < rig->parameters->n; i++) {

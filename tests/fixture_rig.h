@@ -25,11 +25,11 @@ void fixture_rig_close(struct fixture_rig *rig);
 void fixture_rig_reset(struct fixture_rig *rig);
 
 /*
- * Every tensor of `flat` (device memory), times `factor`, against `group` of the fixture. A key's
- * bias is not compared: it shifts all scores of a query alike, so softmax does not see it and its
- * gradient is zero; what is computed for it is rounding noise, which Adam divides by its own size
- * (Keras's float32 and float64 differ by 3e-4 there). It must only stay as small as five steps of
- * 0.01 make it.
+ * Every tensor of `flat` (device memory, the model's layout), times `factor`, against `group` of
+ * the fixture. A key's bias is not compared: it shifts all scores of a query alike, so softmax does not
+ * see it and its gradient is zero; what is computed for it is rounding noise, which Adam divides by
+ * its own size (Keras's float32 and float64 differ by 3e-4 there). It must only stay as small as
+ * five steps of 0.01 make it.
  */
 void fixture_rig_compare(struct fixture_rig *rig, const char *group, const float *flat, double factor,
                          double bound);

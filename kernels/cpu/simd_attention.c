@@ -187,7 +187,7 @@ static void forward_head(enum dtype act, const struct attention_forward *a, stru
 {
     const int64_t width = (int64_t)a->NH * a->HS, stride = 3 * width;
     const int64_t start = b * a->T * stride + head * a->HS;
-    pack(act, h->q, a->qkv, start, stride, h, 1.0f / sqrtf((float)a->HS));
+    pack(act, h->q, a->qkv, start, stride, h, a->scale);
     pack(act, h->k, a->qkv, start + width, stride, h, 1.0f);
     pack(act, h->v, a->qkv, start + 2 * width, stride, h, 1.0f);
     transpose(h->kt, h->k, h);
@@ -286,7 +286,7 @@ static void backward_head(enum dtype act, const struct attention_backward *a, st
     const int64_t width = (int64_t)a->NH * a->HS, stride = 3 * width;
     const int64_t start = b * a->T * stride + head * a->HS;
     const int64_t out_start = b * a->T * width + head * a->HS;
-    const float scale = 1.0f / sqrtf((float)a->HS);
+    const float scale = a->scale;
     pack(act, h->q, a->qkv, start, stride, h, scale);
     pack(act, h->k, a->qkv, start + width, stride, h, 1.0f);
     pack(act, h->v, a->qkv, start + 2 * width, stride, h, 1.0f);
@@ -359,7 +359,6 @@ static void decode_row(enum dtype act, const struct attention_decode *a, int64_t
     const int64_t keys = ((b * 2) * a->NH + head) * a->capacity * HS;
     const int64_t values = ((b * 2 + 1) * a->NH + head) * a->capacity * HS;
     float *q = scratch, *buffer = q + HS, *out = buffer + HS, *scores = out + HS;
-    const float scale = 1.0f / sqrtf((float)HS);
     const uint8_t *visible = a->cache_mask + b * a->capacity;
     const int64_t first = a->first_key ? a->first_key[b] : 0;
 
@@ -371,7 +370,7 @@ static void decode_row(enum dtype act, const struct attention_decode *a, int64_t
 #pragma omp simd reduction(+ : dot)
         for (int64_t c = 0; c < HS; c++)
             dot += q[c] * k[c];
-        scores[j] = visible[j] ? dot * scale : -INFINITY;
+        scores[j] = visible[j] ? dot * a->scale : -INFINITY;
         max = scores[j] > max ? scores[j] : max;
     }
     float sum = 0;

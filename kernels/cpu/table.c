@@ -191,6 +191,7 @@ static struct error *attach_state(struct device *device)
         s->tables[type] = tables[type];
         s->tables[type].name = s->names[type];
         s->tables[type].activation = (enum dtype)type;
+        s->tables[type].head_alignment = 1;
     }
     device_attach(device, s, destroy_state);
     return NULL;

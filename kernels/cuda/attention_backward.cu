@@ -24,6 +24,7 @@ struct backward_arguments {
     const uint8_t *key_mask;
     const int32_t *first_key;
     int B, T, NH, HS;
+    float scale;
     bool aligned;
     struct dropout dropout;
 };
@@ -103,7 +104,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
     const head_place<T> h = place_head<T>(a);
     const int first_key = (int)blockIdx.x * ATTENTION_ROWS, warp = threadIdx.x / WARP;
     const int lane_row = threadIdx.x % WARP / 4, lane_column = threadIdx.x % 4 * 2;
-    const float inverse_root = 1.0f / sqrtf((float)a.HS), scale = LOG2_E * inverse_root;
+    const float scale = LOG2_E * a.scale;
 
     auto load = [&](int stage, int start) {
         load_tile<T, HSP, TILE>(shared.tiles[stage][0], h.q, start);
@@ -161,7 +162,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
             key[r] < a.T ? h.dqkv + key[r] * h.k.stride + (int64_t)a.NH * a.HS : nullptr;
         dv_rows[r] = key[r] < a.T ? dk_rows[r] + (int64_t)a.NH * a.HS : nullptr;
     }
-    store_rows<T, HSP>(dk_rows, dk, {inverse_root, inverse_root}, a.HS);
+    store_rows<T, HSP>(dk_rows, dk, {a.scale, a.scale}, a.HS);
     store_rows<T, HSP>(dv_rows, dv, {1.0f, 1.0f}, a.HS);
 }
 
@@ -177,7 +178,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
     const int first_query = (int)(gridDim.x - 1 - blockIdx.x) * ATTENTION_ROWS;
     const int warp = threadIdx.x / WARP;
     const int lane_row = threadIdx.x % WARP / 4, lane_column = threadIdx.x % 4 * 2;
-    const float inverse_root = 1.0f / sqrtf((float)a.HS), scale = LOG2_E * inverse_root;
+    const float scale = LOG2_E * a.scale;
     const int begin = h.seen.first_tile(first_query, a.T, TILE);
     const int end = min(first_query + ATTENTION_ROWS, a.T);
 
@@ -233,7 +234,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
     T *rows[2];
     for (int r = 0; r < 2; r++)
         rows[r] = query[r] < a.T ? h.dqkv + query[r] * h.q.stride : nullptr;
-    store_rows<T, HSP>(rows, dq, {inverse_root, inverse_root}, a.HS);
+    store_rows<T, HSP>(rows, dq, {a.scale, a.scale}, a.HS);
 }
 
 template <typename T> void backward(struct device *device, const struct attention_backward *a)
@@ -243,7 +244,7 @@ template <typename T> void backward(struct device *device, const struct attentio
     const bool aligned = rows_are_aligned<T>(a->HS, a->qkv, a->dout);
     const backward_arguments arguments = {
         a->dqkv, a->dout, a->out, a->lse, D,     a->qkv,  a->key_mask, a->first_key,
-        a->B,    a->T,    a->NH,  a->HS,  aligned, a->dropout};
+        a->B,    a->T,    a->NH,  a->HS,  a->scale, aligned, a->dropout};
     const dim3 grid((unsigned)((a->T + ATTENTION_ROWS - 1) / ATTENTION_ROWS), (unsigned)a->NH,
                     (unsigned)a->B);
     cudaStream_t stream = device_cuda_stream(device);

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(WARPS * WARP) attention_decode_kernel(const st
                     (((int64_t)b * 2) * a.NH + head) * a.capacity * a.HS;
     const T *values = keys + (int64_t)a.NH * a.capacity * a.HS;
     const uint8_t *shown = a.cache_mask + (int64_t)b * a.capacity;
-    const float scale = LOG2_E / sqrtf((float)a.HS);
+    const float scale = LOG2_E * a.scale;
 
     float q[CHANNELS], out[CHANNELS] = {}, max = -INFINITY, sum = 0;
     load_lane(q, static_cast<const T *>(a.qkv) + row * 3 * width + head * a.HS, a.HS);

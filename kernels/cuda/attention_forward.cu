@@ -26,6 +26,7 @@ struct forward_arguments {
     const uint8_t *key_mask;
     const int32_t *first_key;
     int T, NH, HS;
+    float scale;
     bool aligned;
     struct dropout dropout;
 };
@@ -113,7 +114,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
         rows.sum[r] = 0;
     }
     mma_c o[HSP / 8] = {};
-    const float scale = LOG2_E / sqrtf((float)a.HS);
+    const float scale = LOG2_E * a.scale;
     const int begin = seen.first_tile(first_query, a.T, N);
     const int end = min(first_query + ATTENTION_ROWS, a.T);
 
@@ -165,8 +166,8 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
 template <typename T> void forward(struct device *device, const struct attention_forward *a)
 {
     const bool aligned = rows_are_aligned<T>(a->HS, a->qkv);
-    const forward_arguments arguments = {a->out,       a->lse, a->qkv, a->key_mask, a->first_key,
-                                         a->T,         a->NH,  a->HS,  aligned,     a->dropout};
+    const forward_arguments arguments = {a->out, a->lse, a->qkv, a->key_mask, a->first_key, a->T,
+                                         a->NH,  a->HS,  a->scale, aligned,   a->dropout};
     const dim3 grid((unsigned)((a->T + ATTENTION_ROWS - 1) / ATTENTION_ROWS), (unsigned)a->NH,
                     (unsigned)a->B);
     with_head_size(a->HS, [&](auto size) {

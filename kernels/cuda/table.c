@@ -6,7 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TYPES = 3 };    /* of activations, by enum dtype */
+enum {
+    TYPES = 3,         /* of activations, by enum dtype */
+    ROW_BYTES = 16,    /* what rows of operands should begin at multiples of */
+};
+
+_Static_assert(CUDA_LARGEST_HEAD % ROW_BYTES == 0, "padding makes a head that fits too large");
 
 struct cuda_state {
     struct matmul_plans *plans;
@@ -66,8 +71,8 @@ static struct error *reserve(struct device *device, const struct kernel_limits *
 {
     struct cuda_state *s = state_of(device);
     if (limits->HS > CUDA_LARGEST_HEAD)
-        return error_new(ERROR_USAGE, "heads of %d channels: a GPU takes at most %d; set model.heads "
-                         "higher", limits->HS, CUDA_LARGEST_HEAD);
+        return error_new(ERROR_USAGE, "heads of %d channels, padding included: a GPU takes at most "
+                         "%d; set model.heads higher", limits->HS, CUDA_LARGEST_HEAD);
     size_t bytes = cuda_classifier_scratch_bytes(limits, act);
     bytes = larger(bytes, cuda_layernorm_scratch_bytes(limits));
     bytes = larger(bytes, cuda_linear_scratch_bytes(limits));
@@ -172,6 +177,8 @@ static struct error *attach_state(struct device *device)
         s->tables[type] = tables[type];
         s->tables[type].name = s->names[type];
         s->tables[type].activation = (enum dtype)type;
+        /* For cuBLASLt's fast algorithms, and attention's loads. */
+        s->tables[type].head_alignment = ROW_BYTES / (int)dtype_bytes((enum dtype)type);
     }
     device_attach(device, s, destroy_state);
     return NULL;

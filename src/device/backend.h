@@ -23,6 +23,10 @@ struct backend {
     void (*zero)(struct device *device, void *memory, size_t bytes);
     void (*upload)(struct device *device, void *to, const void *host, size_t bytes);
     MUST_USE struct error *(*fetch)(void *self, void *host, const void *from, size_t bytes);
+    void (*copy_rows_in)(struct device *device, void *to, const void *host,
+                         const struct device_rows *rows);
+    MUST_USE struct error *(*fetch_rows)(void *self, void *host, const void *from,
+                                         const struct device_rows *rows);
     MUST_USE struct error *(*synchronize)(void *self);
 
     bool runs_behind;
@@ -43,7 +47,8 @@ struct backend {
     void (*graph_destroy)(void *graph);
 };
 
-/* A back-end's state, of an open device. */
+/* Of an open device: its back-end, and the back-end's state. */
+const struct backend *device_backend(const struct device *device);
 void *device_self(const struct device *device);
 
 extern const struct backend backend_cpu;

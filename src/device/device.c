@@ -32,16 +32,6 @@ struct device {
     struct error *failure;
 };
 
-struct device_event {
-    struct device *device;
-    void *self;                     /* the back-end's */
-};
-
-struct device_graph {
-    struct device *device;
-    void *self;
-};
-
 static struct error *choose_backend(const struct backend **out, const char *kind)
 {
     const bool any = !strcmp(kind, "auto");
@@ -258,6 +248,24 @@ struct error *device_fetch(struct device *device, void *host, const void *from, 
     return device->backend->fetch(device->self, host, from, bytes);
 }
 
+void device_copy_rows_in(struct device *device, void *to, const void *host,
+                         const struct device_rows *rows)
+{
+    if (!device->plan_only)
+        device->backend->copy_rows_in(device, to, host, rows);
+}
+
+struct error *device_fetch_rows(struct device *device, void *host, const void *from,
+                                const struct device_rows *rows)
+{
+    return device->backend->fetch_rows(device->self, host, from, rows);
+}
+
+const struct backend *device_backend(const struct device *device)
+{
+    return device->backend;
+}
+
 void *device_self(const struct device *device)
 {
     return device->self;
@@ -271,93 +279,6 @@ bool device_memory_is_host(const struct device *device)
 bool device_runs_behind(const struct device *device)
 {
     return device->backend->runs_behind;
-}
-
-struct error *device_event_create(struct device_event **out, struct device *device,
-                                  enum device_event_kind kind)
-{
-    struct device_event *event = calloc(1, sizeof *event);
-    if (!event)
-        return error_new(ERROR_MEMORY, "no memory for an event (%zu bytes)", sizeof *event);
-    event->device = device;
-    struct error *e = device->backend->event_create(device, &event->self, kind);
-    if (e) {
-        free(event);
-        return e;
-    }
-    *out = event;
-    return NULL;
-}
-
-void device_event_destroy(struct device_event *event)
-{
-    if (!event)
-        return;
-    event->device->backend->event_destroy(event->self);
-    free(event);
-}
-
-void device_event_record(struct device_event *event, enum device_stream stream)
-{
-    event->device->backend->event_record(event->device, event->self, stream);
-}
-
-void device_event_wait(struct device_event *event, enum device_stream stream)
-{
-    event->device->backend->event_wait(event->device, event->self, stream);
-}
-
-bool device_event_done(struct device_event *event)
-{
-    return event->device->backend->event_done(event->device, event->self);
-}
-
-double device_event_seconds(const struct device_event *from, const struct device_event *to)
-{
-    return from->device->backend->event_seconds(from->self, to->self);
-}
-
-bool device_has_graphs(const struct device *device)
-{
-    return device->backend->graph_begin != NULL;
-}
-
-void device_graph_begin(struct device *device)
-{
-    device->backend->graph_begin(device);
-}
-
-struct error *device_graph_end(struct device *device, struct device_graph **out)
-{
-    struct device_graph *graph = calloc(1, sizeof *graph);
-    void *self = NULL;
-    struct error *e = device->backend->graph_end(device, &self);    /* ends it in any case */
-    if (!e)
-        e = device_check(device);
-    if (!e && !graph)
-        e = error_new(ERROR_MEMORY, "no memory for a graph (%zu bytes)", sizeof *graph);
-    if (e) {
-        if (self)
-            device->backend->graph_destroy(self);
-        free(graph);
-        return e;
-    }
-    *graph = (struct device_graph){.device = device, .self = self};
-    *out = graph;
-    return NULL;
-}
-
-void device_graph_launch(struct device_graph *graph)
-{
-    graph->device->backend->graph_launch(graph->device, graph->self);
-}
-
-void device_graph_destroy(struct device_graph *graph)
-{
-    if (!graph)
-        return;
-    graph->device->backend->graph_destroy(graph->self);
-    free(graph);
 }
 
 void device_attach(struct device *device, void *state, void (*destroy)(void *state))

@@ -9,8 +9,8 @@
  * Kernels return nothing. The first failure is latched here with the kernel's name, and reported by
  * the next device_check() or device_synchronize(); what follows a failure computes nothing of use.
  *
- * Owner: the verb that opened it; used by one thread at a time but for device_fetch. All calls are
- * local to the rank.
+ * Owner: the verb that opened it; used by one thread at a time but for device_fetch and
+ * device_fetch_rows. All calls are local to the rank.
  */
 #ifndef GALLEY_DEVICE_DEVICE_H
 #define GALLEY_DEVICE_DEVICE_H
@@ -82,12 +82,24 @@ void device_copy_in(struct device *device, void *to, const void *host, size_t by
 void device_copy_out(struct device *device, void *host, const void *from, size_t bytes);
 void device_copy(struct device *device, void *to, const void *from, size_t bytes);
 void device_zero(struct device *device, void *memory, size_t bytes);
+
+/* Rows that lie one after the other on the host and `stride` bytes apart on the device; what stands
+ * between them there is left as it is. */
+struct device_rows {
+    size_t count, bytes;    /* so many rows of so many bytes */
+    size_t stride;          /* at least `bytes` */
+};
+/* As device_copy_in. */
+void device_copy_rows_in(struct device *device, void *to, const void *host,
+                         const struct device_rows *rows);
 /* As device_copy_in, but on STREAM_UPLOAD; `host` from device_allocate_host. */
 void device_upload(struct device *device, void *to, const void *host, size_t bytes);
 /* Any thread, beside all others. Copies to host memory and returns when it is there. Not in order
  * with anything: what is read must be finished, and stay as it is meanwhile. */
 MUST_USE struct error *device_fetch(struct device *device, void *host, const void *from,
                                     size_t bytes);
+MUST_USE struct error *device_fetch_rows(struct device *device, void *host, const void *from,
+                                         const struct device_rows *rows);
 
 /*
  * ---- streams and events ----

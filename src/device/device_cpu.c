@@ -97,6 +97,23 @@ static struct error *cpu_fetch(void *self, void *host, const void *from, size_t 
     return NULL;
 }
 
+static void cpu_copy_rows_in(struct device *device, void *to, const void *host,
+                             const struct device_rows *rows)
+{
+    (void)device;
+    for (size_t i = 0; i < rows->count; i++)
+        memcpy((char *)to + i * rows->stride, (const char *)host + i * rows->bytes, rows->bytes);
+}
+
+static struct error *cpu_fetch_rows(void *self, void *host, const void *from,
+                                    const struct device_rows *rows)
+{
+    (void)self;
+    for (size_t i = 0; i < rows->count; i++)
+        memcpy((char *)host + i * rows->bytes, (const char *)from + i * rows->stride, rows->bytes);
+    return NULL;
+}
+
 static struct error *cpu_synchronize(void *self)
 {
     (void)self;
@@ -160,6 +177,8 @@ const struct backend backend_cpu = {
     .zero = cpu_zero,
     .upload = cpu_copy,
     .fetch = cpu_fetch,
+    .copy_rows_in = cpu_copy_rows_in,
+    .fetch_rows = cpu_fetch_rows,
     .synchronize = cpu_synchronize,
     .memory_is_host = true,
     .event_create = cpu_event_create,

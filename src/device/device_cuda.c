@@ -11,6 +11,7 @@
 #include "device/device_cuda.h"
 
 #include "device/backend.h"
+#include "device/events_cuda.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ struct error *device_cuda_check(const struct device *device, cudaError_t status,
     return check(device_self(device), status, call);
 }
 
-static void latch(struct device *device, cudaError_t status, const char *call)
+void device_cuda_latch(struct device *device, cudaError_t status, const char *call)
 {
     if (status != cudaSuccess)
         device_fail(device, device_cuda_check(device, status, call));
@@ -219,8 +220,9 @@ static void copy_on(struct device *device, enum device_stream stream, void *to, 
                     size_t bytes, enum cudaMemcpyKind kind)
 {
     if (bytes > 0)
-        latch(device, cudaMemcpyAsync(to, from, bytes, kind, device_cuda_stream_of(device, stream)),
-              "cudaMemcpyAsync");
+        device_cuda_latch(device, cudaMemcpyAsync(to, from, bytes, kind,
+                                                  device_cuda_stream_of(device, stream)),
+                          "cudaMemcpyAsync");
 }
 
 static void cuda_copy_in(struct device *device, void *to, const void *host, size_t bytes)
@@ -246,8 +248,27 @@ static void cuda_upload(struct device *device, void *to, const void *host, size_
 static void cuda_zero(struct device *device, void *memory, size_t bytes)
 {
     if (bytes > 0)
-        latch(device, cudaMemsetAsync(memory, 0, bytes, device_cuda_stream(device)),
-              "cudaMemsetAsync");
+        device_cuda_latch(device, cudaMemsetAsync(memory, 0, bytes, device_cuda_stream(device)),
+                          "cudaMemsetAsync");
+}
+
+static void cuda_copy_rows_in(struct device *device, void *to, const void *host,
+                              const struct device_rows *r)
+{
+    device_cuda_latch(device, cudaMemcpy2DAsync(to, r->stride, host, r->bytes, r->bytes, r->count,
+                                                cudaMemcpyHostToDevice,
+                                                device_cuda_stream(device)),
+                      "cudaMemcpy2DAsync");
+}
+
+static struct error *cuda_fetch_rows(void *self, void *host, const void *from,
+                                     const struct device_rows *r)
+{
+    const struct cuda_device *c = self;
+    TRY(check(c, cudaSetDevice(c->ordinal), "cudaSetDevice"));    /* it is the thread's own */
+    TRY(check(c, cudaMemcpy2DAsync(host, r->bytes, from, r->stride, r->bytes, r->count,
+                                   cudaMemcpyDeviceToHost, c->fetch), "cudaMemcpy2DAsync"));
+    return check(c, cudaStreamSynchronize(c->fetch), "cudaStreamSynchronize");
 }
 
 static struct error *cuda_fetch(void *self, void *host, const void *from, size_t bytes)
@@ -267,112 +288,6 @@ static struct error *cuda_synchronize(void *self)
     return NULL;
 }
 
-/* ---- events ---- */
-
-struct cuda_event {
-    cudaEvent_t event;
-    enum device_event_kind kind;
-};
-
-static struct error *cuda_event_create(struct device *device, void **out,
-                                       enum device_event_kind kind)
-{
-    struct cuda_event *event = calloc(1, sizeof *event);
-    if (!event)
-        return error_new(ERROR_MEMORY, "no memory for an event (%zu bytes)", sizeof *event);
-    event->kind = kind;
-    const unsigned flags = kind == EVENT_TIME ? cudaEventDefault : cudaEventDisableTiming;
-    struct error *e = device_cuda_check(device, cudaEventCreateWithFlags(&event->event, flags),
-                                        "cudaEventCreateWithFlags");
-    if (e) {
-        free(event);
-        return e;
-    }
-    *out = event;
-    return NULL;
-}
-
-static void cuda_event_destroy(void *self)
-{
-    struct cuda_event *event = self;
-    cudaEventDestroy(event->event);
-    free(event);
-}
-
-/* While a graph is made, an event that the host asks for must become a part of it. */
-static void cuda_event_record(struct device *device, void *self, enum device_stream stream)
-{
-    const struct cuda_event *event = self;
-    cudaStream_t on = device_cuda_stream_of(device, stream);
-    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    if (event->kind == EVENT_TIME)
-        latch(device, cudaStreamIsCapturing(on, &status), "cudaStreamIsCapturing");
-    if (status == cudaStreamCaptureStatusActive)
-        latch(device, cudaEventRecordWithFlags(event->event, on, cudaEventRecordExternal),
-              "cudaEventRecordWithFlags");
-    else
-        latch(device, cudaEventRecord(event->event, on), "cudaEventRecord");
-}
-
-static void cuda_event_wait(struct device *device, void *self, enum device_stream stream)
-{
-    const struct cuda_event *event = self;
-    latch(device, cudaStreamWaitEvent(device_cuda_stream_of(device, stream), event->event, 0),
-          "cudaStreamWaitEvent");
-}
-
-static bool cuda_event_done(struct device *device, void *self)
-{
-    const struct cuda_event *event = self;
-    const cudaError_t status = cudaEventQuery(event->event);
-    if (status == cudaErrorNotReady)
-        return false;
-    latch(device, status, "cudaEventQuery");
-    return true;
-}
-
-static double cuda_event_seconds(void *from, void *to)
-{
-    float ms = 0;
-    (void)cudaEventElapsedTime(&ms, ((struct cuda_event *)from)->event,
-                               ((struct cuda_event *)to)->event);
-    return 1e-3 * (double)ms;
-}
-
-/* ---- graphs ---- */
-
-/* Thread-local: other threads may go on fetching meanwhile. */
-static void cuda_graph_begin(struct device *device)
-{
-    latch(device, cudaStreamBeginCapture(device_cuda_stream(device),
-                                         cudaStreamCaptureModeThreadLocal),
-          "cudaStreamBeginCapture");
-}
-
-static struct error *cuda_graph_end(struct device *device, void **out)
-{
-    cudaGraph_t graph = NULL;
-    cudaGraphExec_t executable = NULL;
-    TRY(device_cuda_check(device, cudaStreamEndCapture(device_cuda_stream(device), &graph),
-                          "cudaStreamEndCapture"));
-    struct error *e = device_cuda_check(device, cudaGraphInstantiate(&executable, graph, 0),
-                                        "cudaGraphInstantiate");
-    cudaGraphDestroy(graph);
-    if (!e)
-        *out = executable;
-    return e;
-}
-
-static void cuda_graph_launch(struct device *device, void *graph)
-{
-    latch(device, cudaGraphLaunch(graph, device_cuda_stream(device)), "cudaGraphLaunch");
-}
-
-static void cuda_graph_destroy(void *graph)
-{
-    cudaGraphExecDestroy(graph);
-}
-
 const struct backend backend_cuda = {
     .kind = "cuda",
     .available = cuda_available,
@@ -388,6 +303,8 @@ const struct backend backend_cuda = {
     .zero = cuda_zero,
     .upload = cuda_upload,
     .fetch = cuda_fetch,
+    .copy_rows_in = cuda_copy_rows_in,
+    .fetch_rows = cuda_fetch_rows,
     .synchronize = cuda_synchronize,
     .runs_behind = true,
     .event_create = cuda_event_create,

@@ -16,5 +16,7 @@ const struct device_options *device_cuda_options(const struct device *device);
 /* NULL for cudaSuccess, else an error that names the call and the GPU. */
 MUST_USE struct error *device_cuda_check(const struct device *device, cudaError_t status,
                                          const char *call);
+/* The same, latched in the device. */
+void device_cuda_latch(struct device *device, cudaError_t status, const char *call);
 
 #endif

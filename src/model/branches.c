@@ -8,20 +8,21 @@ void branch_attention(struct model *m, const struct pass *pass, int l, const voi
     const struct kernels *k = m->kernels;
     const struct layer_offsets *o = &m->offsets.layers[l];
     const struct layer_activations *a = &m->layers[l];
-    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec);
+    const int C = m->spec.C, NH = m->spec.NH, HSP = m->HSP;
 
     k->linear_forward(m->device, &(struct linear_forward){
         .y = a->qkv, .x = x, .weight = model_operand(m, o->qkv),
-        .bias = m->weights + o->qkv_bias, .N = pass->N, .K = C, .M = 3 * NH * HS,
+        .bias = m->weights + o->qkv_bias, .N = pass->N, .K = C, .M = 3 * NH * HSP,
     });
     k->attention_forward(m->device, &(struct attention_forward){
         .out = a->attended, .lse = a->lse, .qkv = a->qkv, .key_mask = pass->batch->key_mask,
-        .first_key = pass->batch->first_key, .B = pass->B, .T = pass->T, .NH = NH, .HS = HS,
+        .first_key = pass->batch->first_key, .B = pass->B, .T = pass->T, .NH = NH, .HS = HSP,
+        .scale = model_attention_scale(m),
         .dropout = pass_dropout(m, pass, l, DROPOUT_PROBABILITIES),
     });
     k->linear_forward(m->device, &(struct linear_forward){
         .y = m->branch, .x = a->attended, .weight = model_operand(m, o->out),
-        .bias = m->weights + o->out_bias, .N = pass->N, .K = NH * HS, .M = C,
+        .bias = m->weights + o->out_bias, .N = pass->N, .K = NH * HSP, .M = C,
     });
 }
 
@@ -32,20 +33,21 @@ void branch_attention_backward(struct model *m, const struct pass *pass, int l, 
     const struct layer_offsets *o = &m->offsets.layers[l];
     const struct layer_activations *a = &m->layers[l];
     float *g = m->gradients;
-    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec);
+    const int C = m->spec.C, NH = m->spec.NH, HSP = m->HSP;
 
     k->linear_backward(m->device, &(struct linear_backward){
         .dx = m->dattended, .dweight = g + o->out, .dbias = g + o->out_bias, .dy = dy,
-        .x = a->attended, .weight = model_operand(m, o->out), .N = pass->N, .K = NH * HS, .M = C,
+        .x = a->attended, .weight = model_operand(m, o->out), .N = pass->N, .K = NH * HSP, .M = C,
     });
     k->attention_backward(m->device, &(struct attention_backward){
         .dqkv = m->dqkv, .dout = m->dattended, .out = a->attended, .lse = a->lse, .qkv = a->qkv,
         .key_mask = pass->batch->key_mask, .first_key = pass->batch->first_key,
-        .B = pass->B, .T = pass->T, .NH = NH, .HS = HS, .dropout = pass_dropout(m, pass, l, DROPOUT_PROBABILITIES),
+        .B = pass->B, .T = pass->T, .NH = NH, .HS = HSP, .scale = model_attention_scale(m),
+        .dropout = pass_dropout(m, pass, l, DROPOUT_PROBABILITIES),
     });
     k->linear_backward(m->device, &(struct linear_backward){
         .dx = m->dbranch, .dweight = g + o->qkv, .dbias = g + o->qkv_bias, .dy = m->dqkv, .x = x,
-        .weight = model_operand(m, o->qkv), .N = pass->N, .K = C, .M = 3 * NH * HS,
+        .weight = model_operand(m, o->qkv), .N = pass->N, .K = C, .M = 3 * NH * HSP,
     });
 }
 
@@ -54,20 +56,20 @@ void branch_attention_append(struct decoder *d, int l, const void *x)
     const struct model *m = d->model;
     const struct kernels *k = m->kernels;
     const struct layer_offsets *o = &m->offsets.layers[l];
-    const int C = m->spec.C, NH = m->spec.NH, HS = spec_head_size(&m->spec);
+    const int C = m->spec.C, NH = m->spec.NH, HSP = m->HSP;
 
     k->linear_forward(m->device, &(struct linear_forward){
         .y = d->qkv, .x = x, .weight = model_operand(m, o->qkv), .bias = m->weights + o->qkv_bias,
-        .N = d->rows, .K = C, .M = 3 * NH * HS,
+        .N = d->rows, .K = C, .M = 3 * NH * HSP,
     });
     k->attention_decode(m->device, &(struct attention_decode){
         .out = d->attended, .cache = d->cache[l], .cache_mask = d->mask, .qkv = d->qkv,
-        .B = d->rows, .n = 1, .NH = NH, .HS = HS, .capacity = d->capacity,
-        .position = d->position,
+        .B = d->rows, .n = 1, .NH = NH, .HS = HSP, .scale = model_attention_scale(m),
+        .capacity = d->capacity, .position = d->position,
     });
     k->linear_forward(m->device, &(struct linear_forward){
         .y = d->branch, .x = d->attended, .weight = model_operand(m, o->out),
-        .bias = m->weights + o->out_bias, .N = d->rows, .K = NH * HS, .M = C,
+        .bias = m->weights + o->out_bias, .N = d->rows, .K = NH * HSP, .M = C,
     });
 }
 

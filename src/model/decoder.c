@@ -14,7 +14,7 @@ static void lay_out(struct decoder *d, struct arena *arena, struct arena *host)
     const struct model *m = d->model;
     const size_t act = dtype_bytes(m->kernels->activation);
     const size_t R = (size_t)d->rows, C = (size_t)m->spec.C;
-    const size_t width = (size_t)(m->spec.NH * spec_head_size(&m->spec));
+    const size_t width = (size_t)(m->spec.NH * m->HSP);
     d->row_bytes = 2 * width * (size_t)d->capacity * act;
     for (int l = 0; l < m->spec.L; l++) {
         d->cache[l] = arena_take(arena, R * d->row_bytes);
@@ -68,7 +68,7 @@ struct error *decoder_create(struct decoder **out, struct model *model, int rows
     }
     if ((e = model->kernels->reserve(model->device, &(struct kernel_limits){
              .N = rows, .T = capacity, .C = model->spec.C, .F = model->spec.F,
-             .NH = model->spec.NH, .HS = spec_head_size(&model->spec), .V = model->spec.V,
+             .NH = model->spec.NH, .HS = model->HSP, .V = model->spec.V,
              .tied = model->offsets.tied})))
         goto fail;
     if ((e = allocate(d)))

@@ -9,7 +9,7 @@
 
 #include "data/batch.h"
 #include "kernels/kernels.h"
-#include "model/parameters.h"
+#include "model/flat_layout.h"
 #include "model/spec.h"
 
 struct model;
@@ -30,9 +30,12 @@ MUST_USE struct error *model_create(struct model **out, struct device *device,
 void model_destroy(struct model *model);    /* memory stays until the device closes */
 
 const struct model_spec *model_spec(const struct model *model);
+/* Shapes, and places on the host. */
 const struct parameters *model_parameters(const struct model *model);
+/* Places in device memory, and copies between these and the host's. */
+const struct flat_layout *model_layout(const struct model *model);
 
-/* The flat buffers, device memory of parameters->flat_count elements. gradients: training only. */
+/* The flat buffers, device memory of layout->flat_count elements. gradients: training only. */
 float *model_weights(struct model *model);
 void *model_weights_copy(struct model *model);    /* bf16 copy, NULL in fp32 */
 float *model_gradients(struct model *model);

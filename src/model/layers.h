@@ -7,9 +7,9 @@
 #define GALLEY_MODEL_LAYERS_H
 
 #include "device/dtype.h"
-#include "model/parameters.h"
+#include "model/flat_layout.h"
 
-/* Offsets into the flat buffers, in elements. */
+/* Offsets into the flat buffers in device memory, in elements. */
 struct layer_offsets {
     int64_t qkv, qkv_bias, out, out_bias, norm1, norm1_bias;
     int64_t up, up_bias, down, down_bias, norm2, norm2_bias;
@@ -24,7 +24,7 @@ struct model_offsets {
 };
 
 MUST_USE struct error *model_offsets_find(struct model_offsets *out,
-                                          const struct parameters *parameters, int L);
+                                          const struct flat_layout *layout, int L);
 void model_offsets_release(struct model_offsets *offsets);
 
 #endif

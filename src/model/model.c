@@ -7,7 +7,7 @@ static void lay_out_layer(struct layer_activations *a, const struct model *m, st
 {
     const size_t act = dtype_bytes(m->kernels->activation);
     const size_t N = (size_t)m->options.B * (size_t)m->options.T;
-    const size_t C = (size_t)m->spec.C, width = (size_t)(m->spec.NH * spec_head_size(&m->spec));
+    const size_t C = (size_t)m->spec.C, width = (size_t)(m->spec.NH * m->HSP);
     a->qkv = arena_take(arena, N * 3 * width * act);
     a->attended = arena_take(arena, N * width * act);
     a->lse = arena_take(arena, N * (size_t)m->spec.NH * sizeof(float));
@@ -28,7 +28,7 @@ static void lay_out_activations(struct model *m, struct arena *arena)
 {
     const size_t act = dtype_bytes(m->kernels->activation);
     const size_t N = (size_t)m->options.B * (size_t)m->options.T;
-    const size_t C = (size_t)m->spec.C, width = (size_t)(m->spec.NH * spec_head_size(&m->spec));
+    const size_t C = (size_t)m->spec.C, width = (size_t)(m->spec.NH * m->HSP);
     m->tokens = arena_take(arena, N * sizeof(int32_t));
     m->targets = arena_take(arena, N * sizeof(int32_t));
     m->first_key = arena_take(arena, N * sizeof(int32_t));
@@ -66,7 +66,7 @@ static void lay_out_activations(struct model *m, struct arena *arena)
 
 static void lay_out_state(struct model *m, struct arena *arena)
 {
-    const size_t count = (size_t)m->parameters->flat_count;
+    const size_t count = (size_t)m->layout->flat_count;
     m->weights = arena_take(arena, count * sizeof(float));
     m->copy = m->kernels->activation == DTYPE_F32
                   ? NULL
@@ -76,7 +76,7 @@ static void lay_out_state(struct model *m, struct arena *arena)
 /* What is summed over ranks, in one piece. */
 static void lay_out_summed(struct model *m, struct arena *arena)
 {
-    const size_t count = (size_t)m->parameters->flat_count;
+    const size_t count = (size_t)m->layout->flat_count;
     m->n_squares = 0;
     if (m->options.token_squares) {
         /* The table's size is rounded up to the arena's alignment. */
@@ -125,6 +125,7 @@ struct error *model_create(struct model **out, struct device *device,
     m->block = spec->family == MODEL_GPT2 ? &gpt2_block : &mini_gpt_block;
     m->spec = *spec;
     m->options = *options;
+    m->HSP = flat_head_size(spec_head_size(spec), kernels->head_alignment);
     m->layers = calloc((size_t)spec->L, sizeof *m->layers);
     if (!m->layers) {
         e = error_new(ERROR_MEMORY, "no memory for %d layers", spec->L);
@@ -132,11 +133,13 @@ struct error *model_create(struct model **out, struct device *device,
     }
     if ((e = parameters_create(&m->parameters, spec)))
         goto fail;
-    if ((e = model_offsets_find(&m->offsets, m->parameters, spec->L)))
+    if ((e = flat_layout_create(&m->layout, m->parameters, kernels->head_alignment)))
+        goto fail;
+    if ((e = model_offsets_find(&m->offsets, m->layout, spec->L)))
         goto fail;
     if ((e = kernels->reserve(device, &(struct kernel_limits){
              .N = (int64_t)options->B * options->T, .T = options->T, .C = spec->C, .F = spec->F,
-             .NH = spec->NH, .HS = spec_head_size(spec), .V = spec->V,
+             .NH = spec->NH, .HS = m->HSP, .V = spec->V,
              .tied = m->offsets.tied})))
         goto fail;
     if ((e = allocate(m)))
@@ -158,6 +161,7 @@ void model_destroy(struct model *model)
     device_release(model->device, model->summed);
     device_release(model->device, model->host_sums);
     model_offsets_release(&model->offsets);
+    flat_layout_destroy(model->layout);
     parameters_destroy(model->parameters);
     free(model->layers);
     free(model);
@@ -171,6 +175,11 @@ const struct model_spec *model_spec(const struct model *model)
 const struct parameters *model_parameters(const struct model *model)
 {
     return model->parameters;
+}
+
+const struct flat_layout *model_layout(const struct model *model)
+{
+    return model->layout;
 }
 
 float *model_weights(struct model *model)
@@ -195,7 +204,7 @@ float *model_token_squares(struct model *model)
 
 float *model_summed(struct model *model, int64_t *count)
 {
-    *count = model->n_squares + model->parameters->flat_count;
+    *count = model->n_squares + model->layout->flat_count;
     return model->gradients - model->n_squares;
 }
 
@@ -203,7 +212,7 @@ void model_weights_changed(struct model *model)
 {
     if (model->copy)
         model->kernels->convert(model->device, &(struct convert){
-            .to = model->copy, .from = model->weights, .count = model->parameters->flat_count,
+            .to = model->copy, .from = model->weights, .count = model->layout->flat_count,
         });
 }
 

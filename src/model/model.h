@@ -12,13 +12,15 @@
 #include "model/gpt.h"
 #include "model/layers.h"
 
+#include <math.h>
+
 /* Of every layer norm, in both families. */
 #define NORM_EPSILON 1e-5f
 
 /* What one layer keeps for its backward. Activations, but for the fp32 statistics. */
 struct layer_activations {
-    void *qkv;                /* (N, 3, NH, HS) */
-    void *attended;           /* (N, NH, HS) */
+    void *qkv;                /* (N, 3, NH, HSP) */
+    void *attended;           /* (N, NH, HSP) */
     float *lse;               /* (B, NH, T) */
     void *sum1, *x1;          /* (N, C): before and after the attention's norm */
     float *mean1, *rstd1;     /* (N) */
@@ -67,7 +69,9 @@ struct model {
     struct model_spec spec;
     struct model_options options;
     struct parameters *parameters;
+    struct flat_layout *layout;
     struct model_offsets offsets;
+    int HSP;                  /* channels of a head in device memory: HS, and zeros behind them */
 
     float *weights;           /* master copy, fp32 */
     void *copy;               /* the same in the activation type; NULL where that is fp32 */
@@ -102,7 +106,7 @@ struct decoder {
     int rows, capacity, position;
     size_t row_bytes;            /* of one row in one layer's cache */
 
-    void **cache;                /* L of (rows, 2, NH, capacity, HS) */
+    void **cache;                /* L of (rows, 2, NH, capacity, HSP) */
     void **other;                /* the same again, to reorder into */
     uint8_t *mask;               /* (rows, capacity) on the device */
     uint8_t *host_mask;          /* the same on the host */
@@ -122,6 +126,12 @@ static inline const void *model_operand(const struct model *m, int64_t offset)
 {
     return m->copy ? (const void *)((const uint16_t *)m->copy + offset)
                    : (const void *)(m->weights + offset);
+}
+
+/* What attention multiplies scores with: that of heads without padding. */
+static inline float model_attention_scale(const struct model *m)
+{
+    return 1.0f / sqrtf((float)spec_head_size(&m->spec));
 }
 
 /* Dropout at a site of layer l; none unless the pass trains. */

@@ -9,6 +9,11 @@
 
 enum { ALIGNMENT = 16 };    /* elements: 64 bytes of fp32 */
 
+int64_t parameters_room(int64_t count)
+{
+    return (count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
 static float glorot_uniform(int64_t fan_in, int64_t fan_out)
 {
     return (float)sqrt(6.0 / (double)(fan_in + fan_out));
@@ -29,6 +34,7 @@ static void add(struct parameters *p, enum parameter_init init, float scale, boo
     t->init = init;
     t->init_scale = scale;
     t->matrix = matrix;
+    t->head_axis = -1;
     t->count = 1;
     while (shape[t->dimensions]) {
         t->shape[t->dimensions] = shape[t->dimensions];
@@ -36,10 +42,16 @@ static void add(struct parameters *p, enum parameter_init init, float scale, boo
     }
     t->offset = p->flat_count;
     p->count += t->count;
-    p->flat_count += (t->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    p->flat_count += parameters_room(t->count);
 }
 
 #define SHAPE(...) ((const int64_t[]){__VA_ARGS__, 0})
+
+/* Of the tensor added last. */
+static void set_head_axis(struct parameters *p, int axis)
+{
+    p->list[p->n - 1].head_axis = axis;
+}
 
 static void add_vector(struct parameters *p, int layer, const char *name, enum parameter_init init,
                        const int64_t *shape)
@@ -67,8 +79,11 @@ static void add_block(struct parameters *p, const struct model_spec *s, int l)
     const enum model_family family = s->family;
     const int C = s->C, NH = s->NH, HS = spec_head_size(s), F = s->F;
     add_kernel(p, family, l, "attention/qkv/kernel", SHAPE(C, 3, NH, HS), C, NH * HS);
+    set_head_axis(p, 3);
     add_vector(p, l, "attention/qkv/bias", INIT_ZERO, SHAPE(3, NH, HS));
+    set_head_axis(p, 2);
     add_kernel(p, family, l, "attention/output/kernel", SHAPE(NH, HS, C), NH * HS, C);
+    set_head_axis(p, 1);
     add_vector(p, l, "attention/output/bias", INIT_ZERO, SHAPE(C));
     add_vector(p, l, "attention_norm/gamma", INIT_ONE, SHAPE(C));
     add_vector(p, l, "attention_norm/beta", INIT_ZERO, SHAPE(C));

@@ -5,7 +5,8 @@
  * which backward makes gradients final, so buckets, optimizer and checkpoints work on contiguous
  * ranges. (A tied head adds to the token table at once, but the lookup adds to it too, at the end.)
  * Each tensor begins at a multiple of 64 bytes; the gaps hold zeros and stay zero. The table is a
- * pure function of the specification; it holds no memory of tensors.
+ * pure function of the specification; it holds no memory of tensors. It is how the host and files
+ * have them; in device memory heads may be padded (flat_layout.h).
  */
 #ifndef GALLEY_MODEL_PARAMETERS_H
 #define GALLEY_MODEL_PARAMETERS_H
@@ -29,6 +30,7 @@ struct parameter {
     enum parameter_init init;
     float init_scale;                   /* limit of the uniform, deviation of the normal */
     bool matrix;                        /* a kernel or embedding: AdamW's option decays only these */
+    int head_axis;                      /* of the shape: a head's channels; -1: it has no heads */
 };
 
 struct parameters {
@@ -40,6 +42,8 @@ struct parameters {
 
 MUST_USE struct error *parameters_create(struct parameters **out, const struct model_spec *spec);
 void parameters_destroy(struct parameters *parameters);
+/* Elements of a flat buffer that a tensor of `count` takes, the gap behind it included. */
+int64_t parameters_room(int64_t count);
 /* The tensor of that name, or NULL. */
 const struct parameter *parameters_find(const struct parameters *parameters, const char *name);
 

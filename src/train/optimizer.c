@@ -29,7 +29,7 @@ struct optimizer {
 
 static void lay_out(struct optimizer *o, struct arena *arena)
 {
-    const size_t bytes = (size_t)model_parameters(o->model)->flat_count * sizeof(float);
+    const size_t bytes = (size_t)model_layout(o->model)->flat_count * sizeof(float);
     o->m = arena_take(arena, bytes);
     o->v = arena_take(arena, bytes);
     o->squares = arena_take(arena, sizeof(double));
@@ -39,9 +39,11 @@ static void lay_out(struct optimizer *o, struct arena *arena)
 static void find_ranges(struct optimizer *o)
 {
     const struct parameters *p = model_parameters(o->model);
+    const struct flat_layout *layout = model_layout(o->model);
     for (int i = 0; i < p->n; i++) {
         const struct parameter *t = &p->list[i];
-        const int64_t end = i + 1 < p->n ? p->list[i + 1].offset : p->flat_count;
+        const int64_t first = layout->places[i].offset;
+        const int64_t end = i + 1 < p->n ? layout->places[i + 1].offset : layout->flat_count;
         const bool decayed =
             o->options.weight_decay > 0 && (t->matrix || !o->options.decay_matrices_only);
         const bool squares = model_token_squares(o->model) && !strcmp(t->name, "token_embedding");
@@ -50,7 +52,7 @@ static void find_ranges(struct optimizer *o)
             last->count = end - last->first;
         else
             o->ranges[o->n_ranges++] = (struct range){
-                .first = t->offset, .count = end - t->offset, .decayed = decayed,
+                .first = first, .count = end - first, .decayed = decayed,
                 .squares = squares,
             };
     }
@@ -154,7 +156,7 @@ void optimizer_update(struct optimizer *optimizer, const struct step_sums *sums,
     const bool scaled = o->options.scaled_positions > 0;
     o->kernels->sum_of_squares(o->device, &(struct sum_of_squares){
         .result = o->squares, .x = model_gradients(o->model),
-        .count = model_parameters(o->model)->flat_count,
+        .count = model_layout(o->model)->flat_count,
     });
     o->kernels->plan_update(o->device, &(struct plan_update){
         .plan = plan, .state = o->state, .squares = o->squares, .sums = sums, .rates = rates,

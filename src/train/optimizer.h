@@ -41,7 +41,7 @@ MUST_USE struct error *optimizer_create(struct optimizer **out, struct device *d
                                         const struct optimizer_options *options);
 void optimizer_destroy(struct optimizer *optimizer);
 
-/* The flat moments, device memory of flat_count elements. */
+/* The flat moments, device memory with the layout of the model's weights. */
 float *optimizer_m(struct optimizer *optimizer);
 float *optimizer_v(struct optimizer *optimizer);
 

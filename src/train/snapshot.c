@@ -5,6 +5,12 @@
 
 enum { BUFFERS = 3 };    /* weights, m, v */
 
+/* Elements of a flat buffer in device memory. */
+static size_t device_count(const struct snapshot *s)
+{
+    return (size_t)model_layout(s->model)->flat_count;
+}
+
 static struct error *allocate(struct snapshot *s)
 {
     void *memory;
@@ -19,7 +25,8 @@ static struct error *allocate(struct snapshot *s)
     s->state = (void *)((char *)memory + buffers * s->bytes);
     if (device_memory_is_host(s->device))
         return NULL;
-    TRY(device_allocate(s->device, &memory, buffers * s->bytes, "a snapshot on the device"));
+    TRY(device_allocate(s->device, &memory, buffers * device_count(s) * sizeof(float),
+                        "a snapshot on the device"));
     s->held = memory;
     return NULL;
 }
@@ -53,36 +60,47 @@ void snapshot_destroy(struct snapshot *snapshot)
     free(snapshot);
 }
 
+/* In slices, so that copies of the training that run meanwhile wait for one slice at most. */
+static struct error *bring(const struct snapshot *s, const float *const from[BUFFERS])
+{
+    const size_t slice = (size_t)16 << 20;
+    float *const to[BUFFERS] = {s->weights, s->m, s->v};
+    for (int i = 0; i < BUFFERS; i++)
+        TRY(flat_layout_fetch(model_layout(s->model), s->device, to[i], from[i], slice));
+    return NULL;
+}
+
 struct error *snapshot_take(struct snapshot *snapshot)
 {
     const struct snapshot *s = snapshot;
-    const size_t n = s->bytes / sizeof(float);
-    float *to = s->held ? s->held : s->weights;
-    device_copy(s->device, to, model_weights(s->model), s->bytes);
-    device_copy(s->device, to + n, optimizer_m(s->optimizer), s->bytes);
-    device_copy(s->device, to + 2 * n, optimizer_v(s->optimizer), s->bytes);
+    const float *const from[BUFFERS] = {
+        model_weights(s->model), optimizer_m(s->optimizer), optimizer_v(s->optimizer)};
+    const size_t n = device_count(s);
+    for (size_t i = 0; i < BUFFERS && s->held; i++)
+        device_copy(s->device, s->held + i * n, from[i], n * sizeof(float));
     device_copy_out(s->device, s->state, optimizer_state(s->optimizer), sizeof *s->state);
-    return device_synchronize(s->device);
+    TRY(device_synchronize(s->device));
+    return s->held ? NULL : bring(s, from);
 }
 
-/* In slices, so that copies of the training that run meanwhile wait for one slice at most. */
 struct error *snapshot_fetch(const struct snapshot *snapshot)
 {
     const struct snapshot *s = snapshot;
-    const size_t slice = (size_t)16 << 20, all = s->held ? BUFFERS * s->bytes : 0;
-    for (size_t at = 0; at < all; at += slice)
-        TRY(device_fetch(s->device, (char *)s->weights + at, (const char *)s->held + at,
-                         all - at < slice ? all - at : slice));
-    return NULL;
+    const size_t n = device_count(s);
+    if (!s->held)
+        return NULL;
+    const float *const from[BUFFERS] = {s->held, s->held + n, s->held + 2 * n};
+    return bring(s, from);
 }
 
 struct error *snapshot_restore(struct snapshot *snapshot)
 {
     const struct snapshot *s = snapshot;
-    device_copy_in(s->device, model_weights(s->model), s->weights, s->bytes);
+    const struct flat_layout *layout = model_layout(s->model);
+    flat_layout_copy_in(layout, s->device, model_weights(s->model), s->weights);
     if (s->optimizer) {
-        device_copy_in(s->device, optimizer_m(s->optimizer), s->m, s->bytes);
-        device_copy_in(s->device, optimizer_v(s->optimizer), s->v, s->bytes);
+        flat_layout_copy_in(layout, s->device, optimizer_m(s->optimizer), s->m);
+        flat_layout_copy_in(layout, s->device, optimizer_v(s->optimizer), s->v);
         TRY(optimizer_restore(s->optimizer, s->state));
     }
     model_weights_changed(s->model);

@@ -16,11 +16,11 @@ struct snapshot {
     struct device *device;
     struct model *model;
     struct optimizer *optimizer;    /* NULL: weights only */
-    size_t bytes;                   /* of each buffer */
+    size_t bytes;                   /* of each buffer, with the places of the parameters */
     float *weights, *m, *v;         /* flat buffers, host memory, one after the other */
     struct update_state *state;     /* of the optimizer, host memory */
-    float *held;                    /* weights, m, v in device memory; NULL where that is the host's,
-                                     * and without an optimizer */
+    float *held;                    /* weights, m, v in device memory, with the model's layout; NULL
+                                     * where that is the host's, and without an optimizer */
 };
 
 /* Allocates the buffers; device, model and optimizer are borrowed. */

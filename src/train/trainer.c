@@ -196,7 +196,7 @@ static struct error *check_replicas(struct trainer *t)
     const struct trainer_parts *p = &t->parts;
     p->kernels->checksum(p->device, &(struct checksum){
         .result = t->checksum, .x = model_weights(p->model),
-        .count = model_parameters(p->model)->flat_count,
+        .count = model_layout(p->model)->flat_count,
     });
     device_copy_out(p->device, t->checksum_on_host, t->checksum, sizeof *t->checksum);
     TRY(device_synchronize(p->device));

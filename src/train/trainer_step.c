@@ -16,7 +16,7 @@ struct under_way {
 static void probe(const struct under_way *u)
 {
     const struct trainer_parts *p = &u->trainer->parts;
-    const struct parameter *t = parameters_find(model_parameters(p->model), "position_embedding");
+    const struct flat_place *t = flat_layout_find(model_layout(p->model), "position_embedding");
     p->kernels->sum_of_squares(p->device, &(struct sum_of_squares){
         .result = u->slot->probes + u->micro_batch, .x = model_gradients(p->model) + t->offset,
         .count = t->count,

@@ -7,7 +7,8 @@
  *
  * Data are random: a GPU that multiplies zeros is faster than one that works. A row's figures are
  * the median of five measurements of some repetitions each, after one that plans the matrix
- * products.
+ * products. Heads are as wide as the model has them in device memory; what is computed for the
+ * padding is not counted.
  */
 #include "testing.h"
 
@@ -32,6 +33,7 @@ struct bench {
     struct device *device;
     const struct kernels *k;
     struct sizes s;
+    int HSP;       /* channels of a head in device memory */
     int64_t N;
     double act;    /* bytes of an activation */
 
@@ -75,11 +77,11 @@ static void *take(struct bench *b, double bytes, bool random)
 
 static void make_arrays(struct bench *b)
 {
-    const double N = (double)b->N, a = b->act, W = 3.0 * b->s.NH * b->s.HS;
-    const double largest = (double)b->s.C * b->s.V;
+    const double N = (double)b->N, a = b->act, W = 3.0 * b->s.NH * b->HSP;
+    const double largest = (double)b->s.C * b->s.V, wide = fmax(b->s.C, W / 3);
     b->x = take(b, N * b->s.C * a, true);
-    b->y = take(b, N * b->s.C * a, true);
-    b->dx = take(b, N * b->s.C * a, true);
+    b->y = take(b, N * wide * a, true);
+    b->dx = take(b, N * wide * a, true);
     b->qkv = take(b, N * W * a, true);
     b->dqkv = take(b, N * W * a, true);
     b->hidden = take(b, N * b->s.F * a, true);
@@ -145,14 +147,14 @@ static void linear_qkv(const struct bench *b)
 {
     b->k->linear_forward(b->device, &(struct linear_forward){
         .y = b->qkv, .x = b->x, .weight = b->weight, .bias = b->bias, .N = b->N, .K = b->s.C,
-        .M = 3 * b->s.NH * b->s.HS});
+        .M = 3 * b->s.NH * b->HSP});
 }
 
 static void linear_qkv_backward(const struct bench *b)
 {
     b->k->linear_backward(b->device, &(struct linear_backward){
         .dx = b->dx, .dweight = b->dweight, .dbias = b->m, .dy = b->qkv, .x = b->x,
-        .weight = b->weight, .N = b->N, .K = b->s.C, .M = 3 * b->s.NH * b->s.HS});
+        .weight = b->weight, .N = b->N, .K = b->s.C, .M = 3 * b->s.NH * b->HSP});
 }
 
 static void linear_up(const struct bench *b)
@@ -175,14 +177,15 @@ static void attention_forward(const struct bench *b)
 {
     b->k->attention_forward(b->device, &(struct attention_forward){
         .out = b->y, .lse = b->small, .qkv = b->qkv, .key_mask = b->ones, .B = b->s.B, .T = b->s.T,
-        .NH = b->s.NH, .HS = b->s.HS});
+        .NH = b->s.NH, .HS = b->HSP, .scale = 1.0f / sqrtf((float)b->s.HS)});
 }
 
 static void attention_backward(const struct bench *b)
 {
     b->k->attention_backward(b->device, &(struct attention_backward){
         .dqkv = b->dqkv, .dout = b->dx, .out = b->y, .lse = b->small, .qkv = b->qkv,
-        .key_mask = b->ones, .B = b->s.B, .T = b->s.T, .NH = b->s.NH, .HS = b->s.HS});
+        .key_mask = b->ones, .B = b->s.B, .T = b->s.T, .NH = b->s.NH, .HS = b->HSP,
+        .scale = 1.0f / sqrtf((float)b->s.HS)});
 }
 
 static void classifier(const struct bench *b)
@@ -291,8 +294,10 @@ int main(int argc, char **argv)
     assert_ok(device_open(&b.device, &(struct device_options){.kind = argc > 1 ? argv[1] : "cpu",
                                                               .tune = true}));
     assert_ok(kernels_for(&b.k, b.device, act));
+    const int unit = b.k->head_alignment;
+    b.HSP = (b.s.HS + unit - 1) / unit * unit;
     assert_ok(b.k->reserve(b.device, &(struct kernel_limits){
-        .N = b.N, .T = b.s.T, .C = b.s.C, .F = b.s.F, .NH = b.s.NH, .HS = b.s.HS, .V = b.s.V}));
+        .N = b.N, .T = b.s.T, .C = b.s.C, .F = b.s.F, .NH = b.s.NH, .HS = b.HSP, .V = b.s.V}));
     make_arrays(&b);
     printf("%s on %s: %s, %d x %d tokens\n", b.k->name, device_description(b.device), b.s.name,
            b.s.B, b.s.T);

@@ -39,6 +39,66 @@ cudaError_t allocate(const char *call, memory_kind kind, void **memory, size_t b
     return leave(*memory || bytes == 0 ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
+bool kind_is_known(enum cudaMemcpyKind kind)
+{
+    return kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToHost ||
+           kind == cudaMemcpyDeviceToDevice;
+}
+
+/* One side of a copy of rows that begin `pitch` bytes apart. */
+struct side {
+    const char *at;
+    size_t pitch;
+    bool on_device;
+};
+
+struct rows {
+    size_t bytes, count;
+
+    size_t span(const side &s) const
+    {
+        return (count - 1) * s.pitch + bytes;
+    }
+};
+
+/* The copy of both kinds of calls: a plain one is of one row. */
+cudaError_t copy(const char *call, const side &to, const side &from, const rows &r, cudaStream_t stream)
+{
+    std::unique_lock<std::mutex> hold = stream_lock();
+    stream_check(stream, call);
+    if (r.bytes == 0 || r.count == 0)
+        return cudaSuccess;
+    const auto check = [=] {
+        check_range(call, "destination", to.at, r.span(to), to.on_device);
+        check_range(call, "source", from.at, r.span(from), from.on_device);
+    };
+    check();
+
+    /* From ordinary memory the runtime takes its copy before it returns; to it, it waits. */
+    const bool ordinary = !stream->capture &&
+                          memory_kind_of(from.on_device ? to.at : from.at) == memory_kind::none;
+    std::shared_ptr<char[]> staged;
+    if (ordinary && !from.on_device) {
+        staged.reset(new char[r.span(from)]);
+        memcpy(staged.get(), from.at, r.span(from));
+    }
+    stream_queue(stream, {call,
+                          [=] {
+                              check();
+                              const char *const source = staged ? staged.get() : from.at;
+                              for (size_t i = 0; i < r.count; i++)
+                                  memmove(const_cast<char *>(to.at) + i * to.pitch,
+                                          source + i * from.pitch, r.bytes);
+                          },
+                          {}, {}});
+    if (ordinary && from.on_device) {
+        const task_ref copied = stream->last;
+        hold.unlock();
+        device_wait(copied);
+    }
+    return leave((cudaError_t)device_failure());
+}
+
 /* Freeing waits for all work, as the real runtime does. */
 cudaError_t release(const char *call, memory_kind kind, void *memory)
 {
@@ -95,39 +155,25 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     const cudaError_t status = enter(__func__);
     if (status != cudaSuccess)
         return status;
-    std::unique_lock<std::mutex> hold = stream_lock();
-    stream_check(stream, __func__);
-    if (bytes == 0)
-        return cudaSuccess;
-    if (kind != cudaMemcpyHostToDevice && kind != cudaMemcpyDeviceToHost && kind != cudaMemcpyDeviceToDevice)
+    if (!kind_is_known(kind))
         return leave(cudaErrorInvalidValue);
-    const bool to_device = kind != cudaMemcpyDeviceToHost, from_device = kind != cudaMemcpyHostToDevice;
-    const auto check = [=] {
-        check_range("cudaMemcpyAsync", "destination", to, bytes, to_device);
-        check_range("cudaMemcpyAsync", "source", from, bytes, from_device);
-    };
-    check();
+    return copy(__func__, {static_cast<const char *>(to), 0, kind != cudaMemcpyDeviceToHost},
+                {static_cast<const char *>(from), 0, kind != cudaMemcpyHostToDevice}, {bytes, 1}, stream);
+}
 
-    /* From ordinary memory the runtime takes its copy before it returns; to it, it waits. */
-    const bool ordinary = !stream->capture &&
-                          memory_kind_of(from_device ? to : from) == memory_kind::none;
-    std::shared_ptr<char[]> staged;
-    if (ordinary && !from_device) {
-        staged.reset(new char[bytes]);
-        memcpy(staged.get(), from, bytes);
-    }
-    stream_queue(stream, {"cudaMemcpyAsync",
-                          [=] {
-                              check();
-                              memmove(to, staged ? staged.get() : from, bytes);
-                          },
-                          {}, {}});
-    if (ordinary && from_device) {
-        const task_ref copied = stream->last;
-        hold.unlock();
-        device_wait(copied);
-    }
-    return leave((cudaError_t)device_failure());
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t bytes,
+                              size_t count, enum cudaMemcpyKind kind, cudaStream_t stream)
+{
+    const cudaError_t status = enter(__func__);
+    if (status != cudaSuccess)
+        return status;
+    if (!kind_is_known(kind))
+        return leave(cudaErrorInvalidValue);
+    if (bytes > to_pitch || bytes > from_pitch)
+        return leave(cudaErrorInvalidPitchValue);
+    return copy(__func__, {static_cast<const char *>(to), to_pitch, kind != cudaMemcpyDeviceToHost},
+                {static_cast<const char *>(from), from_pitch, kind != cudaMemcpyHostToDevice},
+                {bytes, count}, stream);
 }
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)

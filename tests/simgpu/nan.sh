@@ -12,7 +12,7 @@ sed -i '15s/^/zyzzyva /' train.txt
 echo zyzzyva >>vocabulary.txt
 word=$(($(wc -l <vocabulary.txt) - 1))
 options=(--data.shuffle=false --train.micro_batch=1 --train.steps=9 --checkpoint.every_steps=2
-    --checkpoint.keep=0 --validation.every_epochs=0 --optimizer.clip_norm=0)
+    --checkpoint.keep=0 --validation.every_epochs=0 --optimizer.clip_norm=0 --model.heads=2)    # none padded
 part=(--train.steps=7 --schedule.decay_steps=9)
 expect() {
     grep -q "$2" "$1" || { echo "$1 does not say: $2"; tail -n 20 "$1"; exit 1; }

@@ -241,6 +241,49 @@ void test_copies_outside_an_allocation_are_told(void **)
     });
 }
 
+/* Rows of 3 floats, 5 apart on the device, 4 on the host: there and back, and nothing between. */
+void test_rows_are_copied_alone(void **)
+{
+    enum { WIDTH = 3, ROWS = 50 };
+    const size_t wide = 5 * sizeof(float), host = 4 * sizeof(float), row = WIDTH * sizeof(float);
+    for (const bool pinned : {true, false})
+        assert_good(SEEDS, [=] {
+            scene s;
+            std::vector<float> ordinary(N, 1.0f);
+            float *const memory = pinned ? s.pinned : ordinary.data();
+            for (int i = 0; i < ROWS * 4; i++)
+                memory[i] = (float)(10 + i);
+            s << cudaMemcpy2DAsync(s.device, wide, memory, host, row, ROWS, cudaMemcpyHostToDevice, s.a)
+              << s.add(s.a, 1000);
+            if (pinned)
+                s << cudaStreamSynchronize(s.a);
+            std::fill(memory, memory + ROWS * 4, -1.0f);
+            s << cudaMemcpy2DAsync(memory, host, s.device, wide, row, ROWS, cudaMemcpyDeviceToHost, s.a);
+            if (pinned)
+                s << cudaStreamSynchronize(s.a);
+            for (int i = 0; i < ROWS * 4; i++)
+                s.good &= memory[i] == (i % 4 < WIDTH ? (float)(1010 + i) : -1.0f);
+            s << s.copy(s.a, true) << cudaStreamSynchronize(s.a);
+            for (int i = 0; i < ROWS * 5; i++)
+                s.good &= s.pinned[i] == (i % 5 < WIDTH ? (float)(1010 + i / 5 * 4 + i % 5) : 1000.0f);
+            return s.good;
+        });
+    assert_good(1, [=] {
+        scene s;
+        return cudaMemcpy2DAsync(s.device, row - 1, s.pinned, host, row, ROWS, cudaMemcpyHostToDevice,
+                                 s.a) == cudaErrorInvalidPitchValue;
+    });
+    assert_dies("its destination takes bytes 0 to 1212 of 1200 bytes of device memory", [=] {
+        scene s;
+        return !cudaMemcpy2DAsync(s.device, wide, s.pinned, row, row, 61, cudaMemcpyHostToDevice, s.a);
+    });
+    assert_dies("its destination takes bytes 0 to 1208 of 1200 bytes of pinned host memory", [=] {
+        scene s;
+        return !cudaMemcpy2DAsync(s.pinned, host + 4, s.device, row, row - 4, 61, cudaMemcpyDeviceToHost,
+                                  s.a);
+    });
+}
+
 void test_fresh_memory_is_no_number(void **)
 {
     assert_good(1, [] {
@@ -322,6 +365,7 @@ int main()
         cmocka_unit_test(test_a_graph_is_updated_by_one_of_its_shape),
         cmocka_unit_test(test_wrong_captures_are_refused),
         cmocka_unit_test(test_copies_outside_an_allocation_are_told),
+        cmocka_unit_test(test_rows_are_copied_alone),
         cmocka_unit_test(test_fresh_memory_is_no_number),
         cmocka_unit_test(test_devices_and_memory_are_as_asked_for),
         cmocka_unit_test(test_the_chosen_call_fails),

@@ -79,8 +79,7 @@ static void rig_open(struct rig *rig, const char *path)
     const float times = (float)json_number(rig->json, "weights_times", 1);
     for (int64_t i = 0; i < parameters->flat_count; i++)
         w[i] *= times;
-    device_copy_in(rig->device, model_weights(rig->model), w,
-                   (size_t)parameters->flat_count * sizeof *w);
+    flat_layout_copy_in(model_layout(rig->model), rig->device, model_weights(rig->model), w);
     assert_ok(device_synchronize(rig->device));
     free(w);
     model_weights_changed(rig->model);

@@ -6,6 +6,7 @@ static struct bench_options options;
 /* One tensor of queries, keys and values, and which of them are seen. */
 struct problem {
     int B, T, NH, HS;
+    float scale;
     float *qkv, *dout;
     uint8_t *mask;
     int32_t *first_key;
@@ -23,7 +24,7 @@ static double softmax(const struct problem *a, double *p, int64_t row0, int64_t 
         const float *k = a->qkv + (row0 + j) * 3 * W + W + head * a->HS;
         p[j] = 0;
         for (int c = 0; c < a->HS; c++)
-            p[j] += (double)q[c] * (double)k[c] / sqrt((double)a->HS);
+            p[j] += (double)q[c] * (double)k[c] * (double)a->scale;
         if (a->mask[row0 + j] && p[j] > max)
             max = p[j];
     }
@@ -56,7 +57,7 @@ static void expect_query(struct problem *a, double *p, double *dp, int b, int he
     }
     for (int j = a->first_key[row0 + t]; j <= t; j++) {
         const int64_t k = (row0 + j) * 3 * W + W + at;
-        const double ds = p[j] * (dp[j] - D) / sqrt((double)a->HS);
+        const double ds = p[j] * (dp[j] - D) * (double)a->scale;
         for (int c = 0; c < a->HS; c++) {
             a->dqkv[(row0 + t) * 3 * W + at + c] += ds * (double)a->qkv[k + c];
             a->dqkv[k + c] += ds * (double)q[c];
@@ -72,12 +73,13 @@ static void expect(struct bench *b, struct problem *a)
             expect_query(a, p, dp, i / a->NH, i % a->NH, t);
 }
 
-/* Some queries see nothing at all. */
+/* Some queries see nothing at all; the scale is that of heads that were padded to this size. */
 static struct problem make_problem(struct bench *b, bool packed, bool dropping)
 {
     const int64_t N = b->s.N, W = (int64_t)b->s.NH * b->s.HS;
     struct problem a = {
         .B = (int)(N / b->s.T), .T = b->s.T, .NH = b->s.NH, .HS = b->s.HS,
+        .scale = (float)(1 / sqrt(b->s.HS > 3 ? b->s.HS - 3.0 : b->s.HS)),
         .qkv = bench_values(b, N * 3 * W, 1), .dout = bench_values(b, N * W, 1),
         .mask = bench_host(b, (size_t)N), .first_key = bench_host(b, (size_t)N * sizeof(int32_t)),
         .dropout = bench_dropout(b, dropping), .out = bench_zeros(b, N * W),
@@ -102,10 +104,10 @@ static void check_attention(struct bench *b, bool packed, bool dropping)
     float *lse = bench_new_floats(b, N * a.NH);
     b->k->attention_forward(b->device, &(struct attention_forward){
         .out = out, .lse = lse, .qkv = qkv, .key_mask = mask, .first_key = first_key, .B = a.B,
-        .T = a.T, .NH = a.NH, .HS = a.HS, .dropout = a.dropout});
+        .T = a.T, .NH = a.NH, .HS = a.HS, .scale = a.scale, .dropout = a.dropout});
     b->k->attention_backward(b->device, &(struct attention_backward){
         .dqkv = dqkv, .dout = dout, .out = out, .lse = lse, .qkv = qkv, .key_mask = mask,
-        .first_key = first_key, .B = a.B, .T = a.T, .NH = a.NH, .HS = a.HS,
+        .first_key = first_key, .B = a.B, .T = a.T, .NH = a.NH, .HS = a.HS, .scale = a.scale,
         .dropout = a.dropout});
 
     expect(b, &a);
@@ -150,7 +152,7 @@ static void check_decode(struct bench *b)
         b->k->attention_decode(b->device, &(struct attention_decode){
             .out = out, .cache = cache, .cache_mask = mask, .first_key = first,
             .qkv = bench_act(b, row, a.B * 3 * W), .B = a.B, .n = 1, .NH = a.NH, .HS = a.HS,
-            .capacity = (int)capacity, .position = t});
+            .scale = a.scale, .capacity = (int)capacity, .position = t});
         if (t >= 3)    /* before that some rows see nothing here and themselves there */
             check_act(b, "attention_decode", out, expected, a.B * W);
     }
