@@ -26,6 +26,7 @@
 #define GALLEY_KERNELS_KERNELS_H
 
 #include "base/error.h"
+#include "base/inline.h"
 #include "device/device.h"
 #include "device/dtype.h"
 #include "kernels/dropout.h"
@@ -234,8 +235,8 @@ struct step_sums {
 };
 
 /* 1 / what the loss of these samples is a mean over, as `plan_update` says. */
-static inline double loss_mean_factor(const struct loss_sums *losses, double samples,
-                                      int sample_positions)
+INLINE_EVERYWHERE double loss_mean_factor(const struct loss_sums *losses, double samples,
+                                          int sample_positions)
 {
     const double count =
         sample_positions > 0 ? samples * sample_positions : losses->loss_tokens;
