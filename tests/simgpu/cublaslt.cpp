@@ -395,7 +395,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               check_operands(g);
                               gemm_run(g);
                           },
-                          {}, {}, told_ms(g.epilogue)});
+                          {}, {}, {}, told_ms(g.epilogue)});
     return status;
 }
 
