@@ -388,7 +388,7 @@ struct kernels {
 
     /* Makes sure the scratch memory suffices; every user of the table calls it before the first
      * kernel. Scratch grows to the largest of all calls and is shared: kernels of a device run one
-     * after the other. */
+     * after the other. A graph may still be launched that was made before scratch grew. */
     MUST_USE struct error *(*reserve)(struct device *, const struct kernel_limits *);
 
     void (*embed_forward)(struct device *, const struct embed_forward *);

@@ -1,6 +1,9 @@
 /*
- * test_simgpu_tune.cpp - which products run with an epilogue: without `tune` those that round the
- * same in every run, with it those that are faster, once that was timed, which is never in a graph.
+ * test_simgpu_kept.cpp - what the CUDA kernels keep with their device between calls.
+ *
+ * Plans, by which products run with an epilogue or without: where they are not tuned, as rounds the
+ * same in every run, else as is faster, once that was timed, which is never in a graph. And scratch
+ * memory, which graphs hold.
  */
 #include "kernels/cuda/cuda.h"
 
@@ -44,17 +47,23 @@ struct layer {
         options.tune = tune;
         must(device_open(&device, &options));
         must(kernels_for(&k, device, DTYPE_BF16));
-        struct kernel_limits limits = {};
-        limits.N = N;
-        limits.C = K;
-        limits.F = M;
-        limits.T = limits.NH = limits.HS = limits.V = 1;
-        must(k->reserve(device, &limits));
+        reserve(N);
         const size_t largest = sizeof(float) * M * (N + K);
         for (void **memory : {&x, &y, &pre, &weight, &dx})
             must(device_allocate(device, memory, largest, "an array of a test"));
         for (float **memory : {&bias, &dweight, &dbias})
             must(device_allocate(device, reinterpret_cast<void **>(memory), largest, "an array of a test"));
+    }
+
+    void reserve(int64_t rows)
+    {
+        struct kernel_limits limits = {};
+        limits.N = rows;
+        limits.C = K;
+        limits.F = M;
+        limits.T = limits.NH = limits.HS = 1;
+        limits.V = M;
+        must(k->reserve(device, &limits));
     }
 
     void queue()
@@ -152,6 +161,23 @@ void test_nothing_is_timed_in_a_graph(void **)
     }));
 }
 
+/* As when texts are sampled between steps, by more rows at a time than a step has. */
+void test_graphs_outlive_growing_scratch(void **)
+{
+    assert_ends_well(in_child({}, [] {
+        layer l(false);
+        struct device_graph *graph;
+        l.queue();
+        device_graph_begin(l.device);
+        l.queue();
+        must(device_graph_end(l.device, &graph));
+        l.reserve(1000 * N);
+        device_graph_launch(graph);
+        must(device_synchronize(l.device));
+        return true;
+    }));
+}
+
 }    // namespace
 
 int main()
@@ -160,6 +186,7 @@ int main()
         cmocka_unit_test(test_untuned_products_take_the_epilogues_that_round_alike),
         cmocka_unit_test(test_tuned_products_take_the_epilogues_that_pay),
         cmocka_unit_test(test_nothing_is_timed_in_a_graph),
+        cmocka_unit_test(test_graphs_outlive_growing_scratch),
     };
-    return cmocka_run_group_tests_name("tuned products", tests, nullptr, nullptr);
+    return cmocka_run_group_tests_name("what kernels keep", tests, nullptr, nullptr);
 }
