@@ -10,6 +10,7 @@
 #ifndef GALLEY_KERNELS_DROPOUT_H
 #define GALLEY_KERNELS_DROPOUT_H
 
+#include "base/inline.h"
 #include "base/philox.h"
 
 #include <stdint.h>
@@ -58,8 +59,8 @@ static inline struct dropout dropout_at(float rate, uint64_t seed, int64_t step,
  * threshold. A row is (sample of the global batch, position, 0) of an (N, C) tensor and (sample,
  * query, head) of attention probabilities, whose elements are keys.
  */
-PHILOX_INLINE void dropout_bits(uint64_t key, uint32_t group, uint32_t position, uint32_t sample,
-                                uint32_t head, uint32_t words[4])
+INLINE_EVERYWHERE void dropout_bits(uint64_t key, uint32_t group, uint32_t position,
+                                    uint32_t sample, uint32_t head, uint32_t words[4])
 {
     const uint32_t key_words[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
     const uint32_t counter[4] = {group, position, sample, head};

@@ -26,6 +26,7 @@
 #define GALLEY_KERNELS_KERNELS_H
 
 #include "base/error.h"
+#include "base/inline.h"
 #include "device/device.h"
 #include "device/dtype.h"
 #include "kernels/dropout.h"
@@ -238,8 +239,8 @@ struct step_sums {
 };
 
 /* 1 / what the loss of these samples is a mean over, as `plan_update` says. */
-static inline double loss_mean_factor(const struct loss_sums *losses, double samples,
-                                      int sample_positions)
+INLINE_EVERYWHERE double loss_mean_factor(const struct loss_sums *losses, double samples,
+                                          int sample_positions)
 {
     const double count =
         sample_positions > 0 ? samples * sample_positions : losses->loss_tokens;
@@ -393,7 +394,7 @@ struct kernels {
 
     /* Makes sure the scratch memory suffices; every user of the table calls it before the first
      * kernel. Scratch grows to the largest of all calls and is shared: kernels of a device run one
-     * after the other. */
+     * after the other. A graph may still be launched that was made before scratch grew. */
     MUST_USE struct error *(*reserve)(struct device *, const struct kernel_limits *);
 
     void (*embed_forward)(struct device *, const struct embed_forward *);

@@ -5,19 +5,15 @@
 #ifndef GALLEY_KERNELS_UPDATE_JUDGEMENT_H
 #define GALLEY_KERNELS_UPDATE_JUDGEMENT_H
 
+#include "base/inline.h"
 #include "kernels/kernels.h"
 
 #include <float.h>
 #include <math.h>
 
-#ifdef __CUDACC__
-#define ON_DEVICE static __device__ inline
-#else
-#define ON_DEVICE static inline
-#endif
-
 /* An infinite gradient halves the scale; steps skipped for another reason say nothing about it. */
-ON_DEVICE void adapt_loss_scale(struct update_state *s, enum update_skip skip, int64_t growth_steps)
+INLINE_EVERYWHERE void adapt_loss_scale(struct update_state *s, enum update_skip skip,
+                                        int64_t growth_steps)
 {
     if (skip == SKIP_OVERFLOW) {
         s->loss_scale *= 0.5;
@@ -28,7 +24,7 @@ ON_DEVICE void adapt_loss_scale(struct update_state *s, enum update_skip skip, i
     }
 }
 
-ON_DEVICE double sigmas_above(const double *window, int64_t n, double value)
+INLINE_EVERYWHERE double sigmas_above(const double *window, int64_t n, double value)
 {
     double mean = 0, squares = 0;
     for (int64_t i = 0; i < n; i++)
@@ -41,7 +37,7 @@ ON_DEVICE double sigmas_above(const double *window, int64_t n, double value)
 }
 
 /* Judges a finite step by those before it, and takes it in. */
-ON_DEVICE void watch_spikes(struct spike_window *w, double loss, struct update_plan *plan)
+INLINE_EVERYWHERE void watch_spikes(struct spike_window *w, double loss, struct update_plan *plan)
 {
     if (w->length == 0)
         return;
@@ -54,7 +50,8 @@ ON_DEVICE void watch_spikes(struct spike_window *w, double loss, struct update_p
     w->steps++;
 }
 
-ON_DEVICE enum update_skip judge(const struct plan_update *a, double loss, struct update_plan *plan)
+INLINE_EVERYWHERE enum update_skip judge(const struct plan_update *a, double loss,
+                                         struct update_plan *plan)
 {
     struct update_state *s = a->state;
     const double largest = (double)FLT_MAX;

@@ -62,7 +62,7 @@ static void run_precision(const struct bench_options *options, enum dtype act, b
 {
     struct bench b = {.act = act, .bound = bound_of(act, tf32), .random = options->seed};
     assert_ok(device_open(&b.device, &(struct device_options){
-        .kind = options->device, .tf32 = tf32}));
+        .kind = options->device, .tf32 = tf32, .tune = options->tune}));
     struct error *e = kernels_for(&b.k, b.device, act);
     if (e && act != DTYPE_F32) {
         print_message("no %s: %s\n", dtype_name(act), error_message(e));
@@ -71,7 +71,8 @@ static void run_precision(const struct bench_options *options, enum dtype act, b
         return;
     }
     assert_ok(e);
-    print_message("%s on %s\n", b.k->name, device_description(b.device));
+    print_message("%s%s on %s\n", b.k->name, options->tune ? ", tuned," : "",
+                  device_description(b.device));
     for (int i = 0; i < SHAPES; i++) {
         b.s = shapes[i];
         assert_ok(b.k->reserve(b.device, &b.s));
@@ -85,6 +86,8 @@ void bench_run(const struct bench_options *options, void (*check)(struct bench *
 {
     run_precision(options, DTYPE_F32, false, check);
     run_precision(options, DTYPE_BF16, false, check);
+    if (options->tune)
+        return;
     run_precision(options, DTYPE_F16, false, check);
     if (strcmp(options->device, "cpu"))
         run_precision(options, DTYPE_F32, true, check);

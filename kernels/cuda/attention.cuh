@@ -20,6 +20,7 @@
 constexpr int ATTENTION_WARPS = 4, ATTENTION_THREADS = ATTENTION_WARPS * WARP;
 constexpr int ATTENTION_ROWS = 16 * ATTENTION_WARPS;    /* of a block */
 constexpr int LARGEST_HEAD = CUDA_LARGEST_HEAD;
+constexpr size_t SHARED_BYTES = 99 * 1024;    /* of a block, on every GPU since sm_80 */
 constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
 
 /* Elements from one row of a tile to the next: 16 bytes more than the row, so that the rows of a

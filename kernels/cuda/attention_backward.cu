@@ -13,7 +13,8 @@
 
 namespace {
 
-constexpr int TILE = 32;    /* rows of what a block walks over: two sets of sums fill the registers */
+/* Rows of what a block walks over: two sets of sums fill the registers, floats shared memory. */
+template <typename T> constexpr int TILE_ROWS = sizeof(T) == 4 ? 16 : 32;
 
 struct backward_arguments {
     void *dqkv;
@@ -30,14 +31,18 @@ struct backward_arguments {
 };
 
 /* The block of rows that stays, and two tiles each of what it walks over: (k, v) and (q, dout), or
- * the other way round. */
+ * the other way round. Every GPU has so much, but for fp32 heads of more than 96 channels: 8.6, 8.9
+ * and 12.0 do not. */
 template <typename T, int HSP> struct backward_shared {
+    static constexpr int TILE = TILE_ROWS<T>;
     T rows[2][ATTENTION_ROWS * TILE_LD<T, HSP>];
     T tiles[2][2][TILE * TILE_LD<T, HSP>];
     float lse[2][TILE], D[2][TILE];    /* of queries walked over */
     int first[2][TILE];
     uint8_t shown[2][TILE];            /* of keys walked over */
 };
+static_assert(sizeof(backward_shared<float, 96>) <= SHARED_BYTES &&
+              sizeof(backward_shared<__half, LARGEST_HEAD>) <= SHARED_BYTES, "what a block has");
 
 /* Where one head of one sequence lies. */
 template <typename T> struct head_place {
@@ -98,7 +103,7 @@ template <typename T, int HSP>
 __global__ void __launch_bounds__(ATTENTION_THREADS)
     attention_keys_kernel(const backward_arguments a)
 {
-    constexpr int LD = TILE_LD<T, HSP>;
+    constexpr int LD = TILE_LD<T, HSP>, TILE = TILE_ROWS<T>;
     DYNAMIC_SHARED(unsigned char, memory);
     auto &shared = *reinterpret_cast<backward_shared<T, HSP> *>(memory);
     const head_place<T> h = place_head<T>(a);
@@ -170,7 +175,7 @@ template <typename T, int HSP>
 __global__ void __launch_bounds__(ATTENTION_THREADS)
     attention_queries_kernel(const backward_arguments a)
 {
-    constexpr int LD = TILE_LD<T, HSP>;
+    constexpr int LD = TILE_LD<T, HSP>, TILE = TILE_ROWS<T>;
     DYNAMIC_SHARED(unsigned char, memory);
     auto &shared = *reinterpret_cast<backward_shared<T, HSP> *>(memory);
     const head_place<T> h = place_head<T>(a);

@@ -9,14 +9,14 @@
 namespace {
 
 /* Keys of a tile: what fits shared memory and registers. */
-template <typename T> constexpr int KEYS = sizeof(T) == 4 ? 32 : 64;
+template <typename T, int HSP> constexpr int KEYS = sizeof(T) == 2 ? 64 : HSP <= 96 ? 32 : 16;
 
 /* Shared memory of a block: queries, and two tiles each of keys and values. */
 template <typename T, int HSP> struct forward_shared {
     T q[ATTENTION_ROWS * TILE_LD<T, HSP>];
-    T k[2][KEYS<T> * TILE_LD<T, HSP>];
-    T v[2][KEYS<T> * TILE_LD<T, HSP>];
-    uint8_t shown[2][KEYS<T>];
+    T k[2][KEYS<T, HSP> * TILE_LD<T, HSP>];
+    T v[2][KEYS<T, HSP> * TILE_LD<T, HSP>];
+    uint8_t shown[2][KEYS<T, HSP>];
 };
 
 struct forward_arguments {
@@ -91,7 +91,8 @@ template <typename T, int HSP>
 __global__ void __launch_bounds__(ATTENTION_THREADS)
     attention_forward_kernel(const forward_arguments a)
 {
-    constexpr int N = KEYS<T>, LD = TILE_LD<T, HSP>;
+    constexpr int N = KEYS<T, HSP>, LD = TILE_LD<T, HSP>;
+    static_assert(sizeof(forward_shared<T, HSP>) <= SHARED_BYTES, "what a block has");
     DYNAMIC_SHARED(unsigned char, memory);
     auto &shared = *reinterpret_cast<forward_shared<T, HSP> *>(memory);
     /* The last queries see the most keys: they begin first. */

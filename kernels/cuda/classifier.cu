@@ -10,6 +10,7 @@
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/weight_gradient.h"
 
 #include <algorithm>
 
@@ -123,14 +124,14 @@ __global__ void cross_entropy_kernel(float *losses, uint8_t *correct, T *dz, con
 size_t scratch_bytes(int64_t N, int V, enum dtype act)
 {
     return (size_t)(chunk_rows(N, V) * padded(V)) * (sizeof(float) + dtype_bytes(act)) +
-           COLUMN_SUMS_PARTS * (size_t)V * sizeof(float);
+           cuda_weight_gradient_floats((size_t)V) * sizeof(float);
 }
 
 /* What the chunk's matrices are in scratch. */
 struct chunk {
     float *z;
     void *dz;           /* act, with rows of ld elements as z has */
-    float *partial;     /* for the bias's column sums */
+    float *scratch;     /* for the bias's gradient */
     int64_t rows, ld;
 };
 
@@ -143,7 +144,7 @@ chunk lay_out(struct device *device, enum dtype act, const struct classifier *a)
     char *scratch = static_cast<char *>(cuda_scratch(device, scratch_bytes(a->N, a->V, act)));
     c.z = reinterpret_cast<float *>(scratch);
     c.dz = scratch + elements * sizeof(float);
-    c.partial = reinterpret_cast<float *>(scratch + elements * (sizeof(float) + dtype_bytes(act)));
+    c.scratch = reinterpret_cast<float *>(scratch + elements * (sizeof(float) + dtype_bytes(act)));
     return c;
 }
 
@@ -178,6 +179,28 @@ void compute_losses(struct device *device, enum dtype act, const struct classifi
     });
 }
 
+/* dweight (V, C) += dz^T . x. */
+void add_tied_gradient(struct device *device, enum dtype act, const struct classifier *a,
+                       const chunk &c, const void *x, int64_t rows)
+{
+    struct cuda_matmul product = {};
+    product.c = a->dweight;
+    product.a = c.dz;
+    product.lda = c.ld;
+    product.transpose_a = true;
+    product.b = x;
+    product.M = a->V;
+    product.N = a->C;
+    product.K = rows;
+    product.accumulate = true;
+    product.operands = act;
+    product.result = DTYPE_F32;
+    cuda_matmul_run(device, "classifier dweight", &product);
+    if (a->dbias)
+        cuda_column_sums(device, "classifier dbias", act, a->dbias, c.dz, rows, a->V, c.ld,
+                         c.scratch);
+}
+
 void backward(struct device *device, enum dtype act, const struct classifier *a, const chunk &c,
               const void *x, void *dx, int64_t rows)
 {
@@ -193,22 +216,21 @@ void backward(struct device *device, enum dtype act, const struct classifier *a,
     product.operands = product.result = act;
     cuda_matmul_run(device, "classifier dx", &product);
 
-    product = {};
-    product.c = a->dweight;
-    product.transpose_a = true;
-    product.a = a->transposed ? c.dz : x;
-    product.b = a->transposed ? x : c.dz;
-    (a->transposed ? product.lda : product.ldb) = c.ld;
-    product.M = a->transposed ? a->V : a->C;
-    product.N = a->transposed ? a->C : a->V;
-    product.K = rows;
-    product.accumulate = true;
-    product.operands = act;
-    product.result = DTYPE_F32;
-    cuda_matmul_run(device, "classifier dweight", &product);
-    if (a->dbias)
-        cuda_column_sums(device, "classifier dbias", act, a->dbias, c.dz, rows, a->V, c.ld,
-                         c.partial);
+    if (a->transposed) {
+        add_tied_gradient(device, act, a, c, x, rows);
+        return;
+    }
+    struct cuda_weight_gradient gradient = {};
+    gradient.dweight = a->dweight;
+    gradient.dbias = a->dbias;
+    gradient.x = x;
+    gradient.dy = c.dz;
+    gradient.N = rows;
+    gradient.ld = c.ld;
+    gradient.K = a->C;
+    gradient.M = a->V;
+    gradient.scratch = c.scratch;
+    cuda_add_weight_gradient(device, "classifier dweight", act, &gradient);
 }
 
 } // namespace

@@ -1,14 +1,14 @@
 /*
  * linear.cu - linear layers: matrix products with what goes before and after them.
  *
- * Bias, activation and GELU's derivative go into the product's epilogue where cuBLASLt has that for
- * the shape; otherwise the same is done by a kernel of ours behind the plain product. An epilogue's
- * bias must have the type of its result, so fp32 biases are rounded first: M elements.
+ * Bias, activation and GELU's derivative go into the product's epilogue where that is the better
+ * way (cuda_matmul_fuses); otherwise the same is done by a kernel of ours behind the plain product.
+ * An epilogue's bias must have the type of its result, so fp32 biases are rounded first: M elements.
  */
-#include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/gpu.cuh"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/weight_gradient.h"
 
 namespace {
 
@@ -114,27 +114,47 @@ void activation_backward(struct device *device, enum dtype act, const struct lin
     });
 }
 
-/* The fp32 bias in the type of the result. */
-const void *bias_as(struct device *device, enum dtype type, const float *bias, int M)
+/* A linear layer's arguments, and its bias in the type of the result: `rounded` in scratch, NULL
+ * where it has that type. */
+struct forward_call {
+    struct device *device;
+    enum dtype type;
+    const struct linear_forward *a;
+    void *rounded;
+};
+
+void round_bias(void *self)
 {
-    if (!bias || type == DTYPE_F32)
-        return bias;
+    const forward_call &call = *static_cast<const forward_call *>(self);
+    if (!call.rounded)
+        return;
     struct convert convert = {};
-    convert.to = cuda_scratch(device, (size_t)M * dtype_bytes(type));
-    convert.from = bias;
-    convert.count = M;
-    cuda_convert(device, type, &convert);
-    return convert.to;
+    convert.to = call.rounded;
+    convert.from = call.a->bias;
+    convert.count = call.a->M;
+    cuda_convert(call.device, call.type, &convert);
+}
+
+void finish_forward(void *self)
+{
+    const forward_call &call = *static_cast<const forward_call *>(self);
+    run_epilogue(call.device, call.type, call.a);
 }
 
 /* `product` has all but its epilogue, which is what `a` wants. */
 void run_linear(struct device *device, const char *kernel, struct cuda_matmul *product,
                 const struct linear_forward *a)
 {
+    forward_call call = {device, product->result, a, nullptr};
+    if (a->bias && call.type != DTYPE_F32)
+        call.rounded = cuda_scratch(device, (size_t)a->M * dtype_bytes(call.type));
     product->activation = a->activation;
     product->pre = a->activation == ACTIVATION_GELU ? a->pre : nullptr;
-    product->bias = bias_as(device, product->result, a->bias, a->M);
-    if (cuda_matmul_fuses(device, product)) {
+    product->bias = call.rounded ? call.rounded : a->bias;
+    const struct cuda_matmul_ways ways = {call.rounded ? round_bias : nullptr, finish_forward,
+                                          &call};
+    if (cuda_matmul_fuses(device, product, &ways)) {
+        round_bias(&call);
         cuda_matmul_run(device, kernel, product);
         return;
     }
@@ -142,7 +162,19 @@ void run_linear(struct device *device, const char *kernel, struct cuda_matmul *p
     product->pre = nullptr;
     product->bias = nullptr;
     cuda_matmul_run(device, kernel, product);
-    run_epilogue(device, product->result, a);
+    finish_forward(&call);
+}
+
+struct backward_call {
+    struct device *device;
+    enum dtype act;
+    const struct linear_backward *a;
+};
+
+void finish_backward(void *self)
+{
+    const backward_call &call = *static_cast<const backward_call *>(self);
+    activation_backward(call.device, call.act, call.a);
 }
 
 /* dx = dy . weight^T, times the activation's derivative. */
@@ -158,8 +190,10 @@ void backward_input(struct device *device, enum dtype act, const struct linear_b
     product.K = a->M;
     product.operands = product.result = act;
     if (a->x_activation == ACTIVATION_GELU) {
+        backward_call call = {device, act, a};
+        const struct cuda_matmul_ways ways = {nullptr, finish_backward, &call};
         product.gelu_input = a->x_pre;
-        if (cuda_matmul_fuses(device, &product)) {
+        if (cuda_matmul_fuses(device, &product, &ways)) {
             cuda_matmul_run(device, "linear_backward dx", &product);
             return;
         }
@@ -177,7 +211,7 @@ size_t cuda_linear_scratch_bytes(const struct kernel_limits *limits)
     const size_t qkv = 3 * (size_t)limits->NH * (size_t)limits->HS;
     size_t widest = (size_t)limits->F > qkv ? (size_t)limits->F : qkv;
     widest = widest > (size_t)limits->C ? widest : (size_t)limits->C;
-    return COLUMN_SUMS_PARTS * widest * sizeof(float);
+    return cuda_weight_gradient_floats(widest) * sizeof(float);
 }
 
 void cuda_linear_forward(struct device *device, enum dtype act, const struct linear_forward *a)
@@ -218,20 +252,16 @@ void cuda_linear_backward(struct device *device, enum dtype act, const struct li
     if (a->dx)
         backward_input(device, act, a);
 
-    struct cuda_matmul product = {};
-    product.c = a->dweight;
-    product.a = a->x;
-    product.transpose_a = true;
-    product.b = a->dy;
-    product.M = a->K;
-    product.N = a->M;
-    product.K = a->N;
-    product.accumulate = true;
-    product.operands = act;
-    product.result = DTYPE_F32;
-    cuda_matmul_run(device, "linear_backward dweight", &product);
-    if (a->dbias)
-        cuda_column_sums(device, "linear_backward dbias", act, a->dbias, a->dy, a->N, a->M, a->M,
-                         static_cast<float *>(
-                             cuda_scratch(device, COLUMN_SUMS_PARTS * (size_t)a->M * sizeof(float))));
+    struct cuda_weight_gradient gradient = {};
+    gradient.dweight = a->dweight;
+    gradient.dbias = a->dbias;
+    gradient.x = a->x;
+    gradient.dy = a->dy;
+    gradient.N = a->N;
+    gradient.ld = a->M;
+    gradient.K = a->K;
+    gradient.M = a->M;
+    gradient.scratch = static_cast<float *>(cuda_scratch(
+        device, cuda_weight_gradient_floats((size_t)a->M) * sizeof(float)));
+    cuda_add_weight_gradient(device, "linear_backward dweight", act, &gradient);
 }

@@ -5,33 +5,13 @@
  * computed as c^T = b^T . a^T: the library's A is our b and its B our a, m = N and n = M, and an
  * operand that is not transposed here is not there either.
  */
-#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_plans.h"
 
 #include "kernels/cuda/cublaslt_library.h"
 
-#include <cublasLt.h>
 #include <stdlib.h>
 
-enum { CANDIDATES = 8, TRIALS = 5, WORKSPACE_BYTES = 32 << 20, LARGEST_ALIGNMENT = 256 };
-
-struct plan {
-    struct plan *next;
-    struct cuda_matmul shape;        /* pointers only tell what there is */
-    uint32_t alignment;              /* of all pointers, in bytes */
-    bool possible;
-    cublasLtMatmulDesc_t operation;
-    cublasLtMatrixLayout_t a, b, c;  /* the library's A and B: our b and a */
-    cublasLtMatmulAlgo_t algorithm;
-};
-
-struct matmul_plans {
-    cublasLtHandle_t handle;
-    struct plan *list;
-    void *workspace;
-    void *trial;                     /* where products that add are timed */
-    size_t trial_bytes;
-    bool tf32, tune;
-};
+enum { CANDIDATES = 8, LARGEST_ALIGNMENT = 256 };
 
 static struct error *check(cublasStatus_t status, const char *call)
 {
@@ -48,13 +28,16 @@ struct error *cuda_matmul_open(struct matmul_plans **out, struct device *device)
         return error_new(ERROR_MEMORY, "no memory for cuBLASLt (%zu bytes)", sizeof *p);
     struct error *e = check(cublasLtCreate(&p->handle), "cublasLtCreate");
     if (!e)
-        e = device_allocate(device, &p->workspace, WORKSPACE_BYTES, "matrix products' workspace");
+        e = device_allocate(device, &p->workspace, MATMUL_WORKSPACE_BYTES,
+                            "matrix products' workspace");
+    p->tf32 = device_cuda_options(device)->tf32;
+    p->tune = device_cuda_options(device)->tune;
+    if (!e)
+        e = matmul_tune_open(p, device);
     if (e) {
         cuda_matmul_close(p);
         return e;
     }
-    p->tf32 = device_cuda_options(device)->tf32;
-    p->tune = device_cuda_options(device)->tune;
     *out = p;
     return NULL;
 }
@@ -92,6 +75,7 @@ void cuda_matmul_close(struct matmul_plans *plans)
         plans->list = plan->next;
         release_plan(plan);
     }
+    matmul_tune_close(plans);
     if (plans->handle)
         cublasLtDestroy(plans->handle);
     free(plans);
@@ -106,23 +90,39 @@ static bool same_shape(const struct cuda_matmul *x, const struct cuda_matmul *y)
            x->transpose_b == y->transpose_b && x->accumulate == y->accumulate &&
            x->operands == y->operands && x->result == y->result && !x->bias == !y->bias &&
            x->activation == y->activation && !x->pre == !y->pre &&
-           !x->gelu_input == !y->gelu_input;
+           !x->gelu_input == !y->gelu_input && !x->bias_gradient == !y->bias_gradient;
 }
 
-static uint32_t alignment_of(const struct cuda_matmul *p)
+/* The largest power of two that divides all addresses. */
+static uint32_t common_alignment(const void *const *pointers, int n)
 {
-    const void *const all[] = {p->a, p->b, p->c, p->bias, p->pre, p->gelu_input};
     uintptr_t bits = LARGEST_ALIGNMENT;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        bits |= (uintptr_t)all[i];
+    for (int i = 0; i < n; i++)
+        bits |= (uintptr_t)pointers[i];
     return (uint32_t)(bits & -bits);
 }
+
+static struct matmul_alignment alignment_of(const struct cuda_matmul *p)
+{
+    const void *const operands[] = {p->a, p->b, p->c};
+    const void *const epilogue[] = {p->bias, p->pre, p->gelu_input, p->bias_gradient};
+    return (struct matmul_alignment){common_alignment(operands, 3), common_alignment(epilogue, 4)};
+}
+
+static bool same_alignment(struct matmul_alignment x, struct matmul_alignment y)
+{
+    return x.operands == y.operands && x.epilogue == y.epilogue;
+}
+
+/* The bias gradient sums columns of our b, which is the library's A. */
 
 static cublasLtEpilogue_t epilogue_of(const struct cuda_matmul *p)
 {
     unsigned bits = 0;
     if (p->gelu_input)
         return CUBLASLT_EPILOGUE_DGELU;
+    if (p->bias_gradient)
+        return CUBLASLT_EPILOGUE_BGRADA;
     if (p->activation == ACTIVATION_RELU)
         bits |= CUBLASLT_EPILOGUE_RELU;
     if (p->activation == ACTIVATION_GELU)
@@ -148,8 +148,9 @@ static struct error *set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttri
 static struct error *point_epilogue(const struct plan *plan, const struct cuda_matmul *p)
 {
     const void *aux = p->gelu_input ? p->gelu_input : p->pre;
-    if (p->bias)
-        TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias));
+    const void *vector = p->bias_gradient ? p->bias_gradient : p->bias;
+    if (vector)
+        TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &vector, sizeof vector));
     if (aux)
         TRY(set(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &aux, sizeof aux));
     return NULL;
@@ -186,21 +187,22 @@ static struct error *describe(struct plan *plan, const struct cuda_matmul *p, bo
                  "cublasLtMatrixLayoutCreate");
 }
 
-static struct error *run(const struct matmul_plans *plans, const struct plan *plan,
-                         const cublasLtMatmulAlgo_t *algorithm, const struct cuda_matmul *p,
-                         void *c, cudaStream_t stream)
+struct error *matmul_queue(const struct matmul_plans *plans, const struct plan *plan,
+                           const cublasLtMatmulAlgo_t *algorithm, const struct cuda_matmul *p,
+                           void *c, cudaStream_t stream)
 {
     const float alpha = 1, beta = p->accumulate ? 1 : 0;
     return check(cublasLtMatmul(plans->handle, plan->operation, &alpha, p->b, plan->a, p->a,
                                 plan->b, &beta, c, plan->c, c, plan->c, algorithm,
-                                plans->workspace, WORKSPACE_BYTES, stream), "cublasLtMatmul");
+                                plans->workspace, MATMUL_WORKSPACE_BYTES, stream),
+                 "cublasLtMatmul");
 }
 
 /* Reductions in place are left out: the order of their sums is not fixed. */
 static struct error *propose(const struct matmul_plans *plans, const struct plan *plan,
                              cublasLtMatmulHeuristicResult_t *results, int *n)
 {
-    const uint64_t workspace_bytes = WORKSPACE_BYTES;
+    const uint64_t workspace_bytes = MATMUL_WORKSPACE_BYTES;
     const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK & ~CUBLASLT_REDUCTION_SCHEME_INPLACE;
     static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -215,8 +217,9 @@ static struct error *propose(const struct matmul_plans *plans, const struct plan
         s = cublasLtMatmulPreferenceSetAttribute(
             preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions);
     for (int i = 0; i < 4 && s == CUBLAS_STATUS_SUCCESS; i++)
-        s = cublasLtMatmulPreferenceSetAttribute(preference, alignments[i], &plan->alignment,
-                                                 sizeof plan->alignment);
+        s = cublasLtMatmulPreferenceSetAttribute(preference, alignments[i],
+                                                 &plan->alignment.operands,
+                                                 sizeof plan->alignment.operands);
     struct error *e = check(s, "cublasLtMatmulPreferenceSetAttribute");
     if (!e) {
         s = cublasLtMatmulAlgoGetHeuristic(plans->handle, plan->operation, plan->a, plan->b,
@@ -230,81 +233,33 @@ static struct error *propose(const struct matmul_plans *plans, const struct plan
     return e;
 }
 
-/* Milliseconds of TRIALS runs after one to warm up; infinity of a candidate that does not run. */
-static struct error *time_candidate(const struct matmul_plans *plans, const struct plan *plan,
-                                    const cublasLtMatmulAlgo_t *algorithm,
-                                    const struct cuda_matmul *p, struct device *device,
-                                    cudaEvent_t events[2], float *ms)
-{
-    cudaStream_t stream = device_cuda_stream(device);
-    void *c = p->accumulate ? plans->trial : p->c;
-    struct error *refused = run(plans, plan, algorithm, p, c, stream);
-    if (refused) {
-        error_destroy(refused);
-        *ms = 1e30f;
-        return NULL;
-    }
-    TRY(device_cuda_check(device, cudaEventRecord(events[0], stream), "cudaEventRecord"));
-    for (int i = 0; i < TRIALS; i++)
-        TRY(run(plans, plan, algorithm, p, c, stream));
-    TRY(device_cuda_check(device, cudaEventRecord(events[1], stream), "cudaEventRecord"));
-    TRY(device_cuda_check(device, cudaEventSynchronize(events[1]), "cudaEventSynchronize"));
-    return device_cuda_check(device, cudaEventElapsedTime(ms, events[0], events[1]),
-                             "cudaEventElapsedTime");
-}
-
-static struct error *fastest(const struct matmul_plans *plans, const struct plan *plan,
-                             const cublasLtMatmulHeuristicResult_t *results, int n,
-                             const struct cuda_matmul *p, struct device *device, int *best)
-{
-    cudaEvent_t events[2] = {NULL, NULL};
-    float best_ms = 1e30f;
-    struct error *e = NULL;
-    for (int i = 0; i < 2 && !e; i++)
-        e = device_cuda_check(device, cudaEventCreate(&events[i]), "cudaEventCreate");
-    for (int i = 0; i < n && !e; i++) {
-        float ms;
-        e = time_candidate(plans, plan, &results[i].algo, p, device, events, &ms);
-        if (!e && ms < best_ms) {
-            best_ms = ms;
-            *best = i;
-        }
-    }
-    for (int i = 0; i < 2; i++)
-        if (events[i])
-            cudaEventDestroy(events[i]);
-    return e;
-}
-
-static struct error *choose_algorithm(const struct matmul_plans *plans, struct plan *plan,
+static struct error *choose_algorithm(struct matmul_plans *plans, struct plan *plan,
                                       const struct cuda_matmul *p, struct device *device)
 {
     cublasLtMatmulHeuristicResult_t results[CANDIDATES];
     int n = 0, usable = 0, best = 0;
+    plan->ms = MATMUL_NOT_TIMED;
     TRY(propose(plans, plan, results, &n));
     for (int i = 0; i < n; i++)
         if (results[i].state == CUBLAS_STATUS_SUCCESS &&
-            results[i].workspaceSize <= WORKSPACE_BYTES)
+            results[i].workspaceSize <= MATMUL_WORKSPACE_BYTES)
             results[usable++] = results[i];
     plan->possible = usable > 0;
     if (!plan->possible)
         return NULL;
-    const bool fits = !p->accumulate || (size_t)(p->M * p->N) * sizeof(float) <= plans->trial_bytes;
-    if (plans->tune && fits && usable > 1)
-        TRY(fastest(plans, plan, results, usable, p, device, &best));
+    TRY(matmul_fastest(plans, plan, results, usable, p, device, &best));
     plan->algorithm = results[best].algo;
     return NULL;
 }
 
-/* The plan for this product, made if it is new. */
-static struct error *find_plan(struct device *device, const struct cuda_matmul *p,
+struct error *matmul_find_plan(struct device *device, const struct cuda_matmul *p,
                                struct plan **out)
 {
     struct matmul_plans *plans = cuda_matmul_plans(device);
-    const uint32_t alignment = alignment_of(p);
+    const struct matmul_alignment alignment = alignment_of(p);
     for (struct plan **at = &plans->list; *at; at = &(*at)->next) {
         struct plan *plan = *at;
-        if (plan->alignment == alignment && same_shape(&plan->shape, p)) {
+        if (same_alignment(plan->alignment, alignment) && same_shape(&plan->shape, p)) {
             *at = plan->next;
             plan->next = plans->list;
             plans->list = plan;
@@ -334,25 +289,44 @@ static struct error *find_plan(struct device *device, const struct cuda_matmul *
 static struct error *run_product(struct device *device, const struct cuda_matmul *p)
 {
     struct plan *plan = NULL;
-    TRY(find_plan(device, p, &plan));
+    TRY(matmul_find_plan(device, p, &plan));
     if (!plan->possible)
         return error_new(ERROR_DEVICE, "cuBLASLt has no algorithm");
     TRY(point_epilogue(plan, p));
-    return run(cuda_matmul_plans(device), plan, &plan->algorithm, p, p->c,
-               device_cuda_stream(device));
+    return matmul_queue(cuda_matmul_plans(device), plan, &plan->algorithm, p, p->c,
+                        device_cuda_stream(device));
 }
 
 /* ---- for the kernels ---- */
 
-bool cuda_matmul_fuses(struct device *device, const struct cuda_matmul *product)
+static struct error *decide(bool *fuse, struct device *device, const struct cuda_matmul *p,
+                            const struct cuda_matmul_ways *ways)
 {
+    struct matmul_plans *plans = cuda_matmul_plans(device);
     struct plan *plan = NULL;
-    struct error *e = find_plan(device, product, &plan);
-    if (e) {
+    *fuse = false;
+    if (p->bias_gradient && !plans->tune)
+        return NULL;
+    TRY(matmul_find_plan(device, p, &plan));
+    if (!plan->possible)
+        return NULL;
+    if (plan->verdict == EPILOGUE_NOT_TIMED)
+        TRY(matmul_judge_epilogue(plans, plan, p, ways, device));
+    *fuse = plan->verdict == EPILOGUE_NOT_TIMED ? !p->bias_gradient
+                                                : plan->verdict == EPILOGUE_PAYS;
+    return NULL;
+}
+
+bool cuda_matmul_fuses(struct device *device, const struct cuda_matmul *product,
+                       const struct cuda_matmul_ways *ways)
+{
+    bool fuse = false;
+    if (epilogue_of(product) == CUBLASLT_EPILOGUE_DEFAULT)
+        return true;
+    struct error *e = decide(&fuse, device, product, ways);
+    if (e)
         device_fail(device, error_context(e, "planning a matrix product"));
-        return false;
-    }
-    return plan->possible;
+    return fuse;
 }
 
 void cuda_matmul_run(struct device *device, const char *kernel, const struct cuda_matmul *product)

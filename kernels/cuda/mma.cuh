@@ -134,12 +134,12 @@ __device__ inline void mma_round_to_a(mma_a<__half> &a, const mma_c *c)
     }
 }
 
-/* ---- products ---- */
+/* ---- products; volatile, so that none moves to where a warp is not whole ---- */
 
 __device__ inline void mma_multiply_add(mma_c &c, const mma_a<__nv_bfloat16> &a,
                                         const mma_b<__nv_bfloat16> &b)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c.x[0]), "+f"(c.x[1]), "+f"(c.x[2]), "+f"(c.x[3])
         : "r"(a.x[0]), "r"(a.x[1]), "r"(a.x[2]), "r"(a.x[3]), "r"(b.x[0]), "r"(b.x[1]));
@@ -147,7 +147,7 @@ __device__ inline void mma_multiply_add(mma_c &c, const mma_a<__nv_bfloat16> &a,
 
 __device__ inline void mma_multiply_add(mma_c &c, const mma_a<__half> &a, const mma_b<__half> &b)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c.x[0]), "+f"(c.x[1]), "+f"(c.x[2]), "+f"(c.x[3])
         : "r"(a.x[0]), "r"(a.x[1]), "r"(a.x[2]), "r"(a.x[3]), "r"(b.x[0]), "r"(b.x[1]));
@@ -155,7 +155,7 @@ __device__ inline void mma_multiply_add(mma_c &c, const mma_a<__half> &a, const 
 
 __device__ inline void mma_multiply_add_tf32(mma_c &c, const uint32_t a[4], const uint32_t b[2])
 {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c.x[0]), "+f"(c.x[1]), "+f"(c.x[2]), "+f"(c.x[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

@@ -43,9 +43,8 @@ __global__ void sum_losses_kernel(struct loss_sums *sums, const float *losses,
 __global__ void plan_update_kernel(struct plan_update a)
 {
     struct update_state *s = a.state;
-    const double count = a.sample_positions > 0 ? a.sums->samples * a.sample_positions
-                                                : a.sums->losses.loss_tokens;
-    const double each = count > 0 ? 1.0 / count : 0, mean = each / (double)s->gradient_scale;
+    const double each = loss_mean_factor(&a.sums->losses, a.sums->samples, a.sample_positions);
+    const double mean = each / (double)s->gradient_scale;
     const int64_t k = s->updates - a.rates->first;
     const bool known = k >= 0 && k < UPDATE_RATES;
     const double norm = known ? sqrt(*a.squares) * mean : (double)NAN;

@@ -81,8 +81,7 @@ static struct error *reserve(struct device *device, const struct kernel_limits *
     if (bytes > s->scratch_bytes) {
         void *memory;
         TRY(device_allocate(device, &memory, bytes, "kernel scratch"));
-        device_release(device, s->scratch);
-        s->scratch = memory;
+        s->scratch = memory;    /* the smaller one stays with the device: graphs may use it */
         s->scratch_bytes = bytes;
     }
     return cuda_matmul_reserve(s->plans, device, largest_weight_bytes(limits));

@@ -9,16 +9,12 @@
 #ifndef GALLEY_BASE_PHILOX_H
 #define GALLEY_BASE_PHILOX_H
 
+#include "base/inline.h"
+
 #include <stdint.h>
 
-#ifdef __CUDACC__
-#define PHILOX_INLINE static __host__ __device__ inline
-#else
-#define PHILOX_INLINE static inline
-#endif
-
 /* The four random words of a counter under a key. */
-PHILOX_INLINE void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
+INLINE_EVERYWHERE void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t x0 = counter[0], x1 = counter[1], x2 = counter[2], x3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
@@ -39,7 +35,7 @@ PHILOX_INLINE void philox4x32(const uint32_t counter[4], const uint32_t key[2], 
 }
 
 /* Uniform in [0, 1), 53 bits: the number of (seed, i, j). */
-PHILOX_INLINE double philox_uniform(uint64_t seed, uint64_t i, uint64_t j)
+INLINE_EVERYWHERE double philox_uniform(uint64_t seed, uint64_t i, uint64_t j)
 {
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     const uint32_t counter[4] = {(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)j,

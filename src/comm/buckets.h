@@ -55,10 +55,12 @@ MUST_USE struct error *buckets_finish(struct buckets *buckets, double *scalars, 
 MUST_USE struct error *buckets_check(struct buckets *buckets);
 
 /* Local. After a failure: ends the sums under way, which may wait for ranks that never come. Before
- * any memory of a GPU is given back, for that waits for all its work. */
+ * any memory of a GPU is given back, for that waits for all its work. Graphs that hold sums must be
+ * destroyed before: NCCL waits for them. */
 void buckets_abandon(struct buckets *buckets);
 
-/* Collective. After the last step, when the device has done it. */
+/* Collective. After the last step, when the device has done it and graphs that hold sums are
+ * destroyed. */
 MUST_USE struct error *buckets_end(struct buckets *buckets);
 
 #endif

@@ -48,7 +48,8 @@ struct collectives {
     MUST_USE struct error *(*wait)(void *self);
     /* Whether sums that go on after `wait` came to grief. NULL: none do. */
     MUST_USE struct error *(*check)(void *self);
-    /* Collective. Takes leave of the others after the last sum. NULL: no need to. */
+    /* Collective. Takes leave of the others after the last sum, and the last graph with one. NULL: no
+     * need to. */
     MUST_USE struct error *(*end)(void *self);
     /* Without `end` before it, gives up what goes on. `self` may be half open. */
     void (*close)(void *self);

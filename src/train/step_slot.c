@@ -96,11 +96,17 @@ fail:
     return e;
 }
 
+void step_slot_drop_graph(struct step_slot *slot)
+{
+    device_graph_destroy(slot->graph);
+    slot->graph = NULL;
+}
+
 void step_slot_close(struct step_slot *slot)
 {
     if (!slot->device)
         return;
-    device_graph_destroy(slot->graph);
+    step_slot_drop_graph(slot);
     device_event_destroy(slot->uploaded);
     device_event_destroy(slot->begin);
     device_event_destroy(slot->end);

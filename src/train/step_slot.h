@@ -50,6 +50,8 @@ struct step_slot {
 MUST_USE struct error *step_slot_open(struct step_slot *slot, struct device *device,
                                       int micro_batches, int B, int T);
 void step_slot_close(struct step_slot *slot);
+/* The step is made anew if it is queued again. */
+void step_slot_drop_graph(struct step_slot *slot);
 
 /*
  * Reads this rank's share of a global batch from the feed, and sends it up together with `rates`

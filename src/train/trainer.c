@@ -284,9 +284,8 @@ static struct error *save_after_all(struct trainer *t)
     return NULL;
 }
 
-struct error *trainer_run(struct trainer *trainer)
+static struct error *run(struct trainer *t)
 {
-    struct trainer *t = trainer;
     if (t->step == 0) {
         const struct step_report report = expect_report(t, 0);
         TRY(run_callbacks(t, &report));    /* the untrained model: the baseline */
@@ -302,6 +301,16 @@ struct error *trainer_run(struct trainer *trainer)
     struct error *e = t->failure;
     t->failure = NULL;
     return comm_agree(t->parts.comm, e);
+}
+
+struct error *trainer_run(struct trainer *trainer)
+{
+    struct error *e = run(trainer);
+    /* Whoever closes the sums over ranks next must not wait for graphs that hold some: NCCL would,
+     * for ever. */
+    for (int i = 0; i < SLOTS; i++)
+        step_slot_drop_graph(&trainer->slots[i]);
+    return e;
 }
 
 bool trainer_stopped(const struct trainer *trainer)

@@ -57,6 +57,8 @@ public:
     bool deregister_memory(void *start);
 
     const std::shared_ptr<chain> order = std::make_shared<chain>();
+    /* Every graph with a collective in it has one too. */
+    const std::shared_ptr<int> in_graphs = std::make_shared<int>(0);
 
 private:
     struct announcement;

@@ -2,14 +2,15 @@
  * cublaslt.cpp - the simulated cuBLASLt: descriptors, proposals of algorithms, products.
  *
  * Only what Galley uses: column-major layouts, host scalars, the epilogues BIAS, RELU, GELU (with
- * its input kept or read back). An algorithm carries what it was proposed for, and a product it
- * does not fit ends the process; so does an operand that does not lie in device memory.
+ * its input kept or read back) and BGRADA. An algorithm carries what it was proposed for, and a
+ * product it does not fit ends the process; so does an operand that does not lie in device memory.
  */
 #include "calls.h"
 #include "device.h"
 #include "fault.h"
 #include "gemm.h"
 #include "memory.h"
+#include "settings.h"
 #include "stream.h"
 
 #include <cublasLt.h>
@@ -26,9 +27,9 @@ using namespace simgpu;
 
 namespace {
 
-enum { PROPOSALS = 3, AUX_ALIGNMENT = 16, AUX_LD_MULTIPLE = 8 };
+enum { PROPOSALS = 3, AUX_ALIGNMENT = 16, AUX_LD_MULTIPLE = 8, WIDEST_ACCESS = 16 };
 constexpr uint64_t PARTIAL_BYTES = 1 << 20;    /* of workspace for each part of a split sum */
-constexpr unsigned BIAS = CUBLASLT_EPILOGUE_BIAS, AUX = 128;
+constexpr unsigned BIAS = CUBLASLT_EPILOGUE_BIAS, AUX = 128, BIAS_GRADIENT = CUBLASLT_EPILOGUE_BGRADA;
 
 /* What stands behind the library's opaque types. */
 struct operation {
@@ -53,6 +54,7 @@ struct algorithm {
     uint64_t problem;      /* a hash of what it was proposed for */
     uint64_t workspace_bytes;
     uint32_t alignment, parts;
+    uint32_t bias_alignment;    /* what the bias's address had when it was proposed */
 };
 static_assert(sizeof(algorithm) <= sizeof(cublasLtMatmulAlgo_t), "fits the opaque type");
 
@@ -111,9 +113,11 @@ bool types_are_supported(const layout &a, const layout &b, const layout &c, cons
     return a.type == b.type && c.type == d.type && (d.type == a.type || d.type == CUDA_R_32F);
 }
 
-bool epilogue_is_supported(const operation &o, const layout &d)
+/* A bias gradient is summed over columns of A as they lie, and over more than one: so cuBLASLt before 12.3.4. */
+bool epilogue_is_supported(const operation &o, const layout &a, const layout &d)
 {
     switch (o.epilogue) {
+    case CUBLASLT_EPILOGUE_BGRADA: return o.bias && o.transposes[0] == CUBLAS_OP_N && a.columns > 1;
     case CUBLASLT_EPILOGUE_DEFAULT:
     case CUBLASLT_EPILOGUE_RELU:
     case CUBLASLT_EPILOGUE_BIAS:
@@ -146,8 +150,8 @@ void check_operands(const gemm &g)
     check_matrix("D", g.d);
     if (g.beta != 0)
         check_matrix("C", g.c);
-    if (g.epilogue & BIAS)
-        check_matrix("the bias", g.bias);
+    if (g.epilogue & (BIAS | BIAS_GRADIENT))
+        check_matrix(g.epilogue & BIAS ? "the bias" : "the bias gradient", g.bias);
     if (g.epilogue & AUX)
         check_matrix("the epilogue's aux", g.aux);
 }
@@ -161,6 +165,9 @@ void check_algorithm(const algorithm &chosen, uint64_t problem, const gemm &g, c
         if ((uintptr_t)m->data % chosen.alignment)
             fault("cublasLtMatmul: an operand at %p with an algorithm that wants alignment to %u bytes",
                   m->data, chosen.alignment);
+    if (g.epilogue & (BIAS | BIAS_GRADIENT) && (uintptr_t)g.bias.data % chosen.bias_alignment)
+        fault("cublasLtMatmul: a bias at %p with an algorithm that was proposed for one aligned to %u bytes",
+              g.bias.data, chosen.bias_alignment);
     if (workspace_bytes < chosen.workspace_bytes)
         fault("cublasLtMatmul: %zu bytes of workspace for an algorithm that needs %zu", workspace_bytes,
               (size_t)chosen.workspace_bytes);
@@ -168,6 +175,19 @@ void check_algorithm(const algorithm &chosen, uint64_t problem, const gemm &g, c
         chosen.workspace_bytes ? memory_complaint(workspace, workspace_bytes, memory_kind::device) : "";
     if (!complaint.empty())
         fault("cublasLtMatmul: its workspace %s", complaint.c_str());
+}
+
+uint32_t alignment_of(const void *pointer)
+{
+    const uintptr_t bits = (uintptr_t)pointer | WIDEST_ACCESS;
+    return (uint32_t)(bits & -bits);
+}
+
+/* What the environment has the clock tell of a product, in milliseconds beside the time it takes. */
+double told_ms(unsigned epilogue)
+{
+    const std::string &speed = settings().epilogues;
+    return speed == (epilogue ? "slow" : "fast") ? 1000 : 0;
 }
 
 gemm_matrix matrix(const void *data, const layout &l)
@@ -319,7 +339,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                  &d = *behind<layout>(ld);
     if (!size_complaint(o, a, b, c, d).empty())
         return CUBLAS_STATUS_INVALID_VALUE;
-    if (!types_are_supported(a, b, c, d) || !epilogue_is_supported(o, d))
+    if (!types_are_supported(a, b, c, d) || !epilogue_is_supported(o, a, d))
         return CUBLAS_STATUS_NOT_SUPPORTED;
 
     const preference &p = *behind<preference>(pref);
@@ -329,7 +349,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
             break;
         cublasLtMatmulHeuristicResult_t &r = results[(*found)++];
         r = {};
-        *behind<algorithm>(&r.algo) = {hash_problem(o, a, b, c, d), workspace_bytes, p.alignment, parts};
+        *behind<algorithm>(&r.algo) = {hash_problem(o, a, b, c, d), workspace_bytes, p.alignment, parts,
+                                         alignment_of(o.bias)};
         r.workspaceSize = workspace_bytes;
         r.state = CUBLAS_STATUS_SUCCESS;
         r.wavesCount = 1;
@@ -354,7 +375,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     const std::string complaint = size_complaint(o, a, b, c, d);
     if (!complaint.empty())
         fault("%s: %s", __func__, complaint.c_str());
-    if (!types_are_supported(a, b, c, d) || !epilogue_is_supported(o, d))
+    if (!types_are_supported(a, b, c, d) || !epilogue_is_supported(o, a, d))
         return CUBLAS_STATUS_NOT_SUPPORTED;
 
     const algorithm &chosen = *behind<const algorithm>(algo);
@@ -374,7 +395,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               check_operands(g);
                               gemm_run(g);
                           },
-                          {}, {}});
+                          {}, {}, {}, told_ms(g.epilogue)});
     return status;
 }
 

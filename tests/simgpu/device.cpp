@@ -41,6 +41,8 @@ struct engine {
     std::vector<task_ref> under_way;     /* have begun, are not finished */
     size_t queued = 0;                   /* tasks that are not done */
 
+    double told_ms = 0;                  /* of all tasks that are done */
+
     std::vector<task_ref> wanted;        /* what hosts wait for; NULL: everything */
     int favours = 0;                     /* tasks to run before anybody asked */
     clock::time_point last_call = clock::now();
@@ -67,7 +69,9 @@ bool is_wanted()
 void complete(const task_ref &t)
 {
     t->done = true;
-    t->done_at_ms = std::chrono::duration<double, std::milli>(clock::now().time_since_epoch()).count();
+    e.told_ms += t->work.told_ms;
+    t->done_at_ms =
+        std::chrono::duration<double, std::milli>(clock::now().time_since_epoch()).count() + e.told_ms;
     e.queued--;
     for (const task_ref &next : t->dependents)
         if (--next->waits_for == 0)

@@ -28,6 +28,10 @@ struct work {
     std::function<bool()> finished;
     /* Work of one chain runs in the order in which it was queued, whatever its stream. */
     std::shared_ptr<struct chain> in;
+    /* What a graph with this work in it keeps alive. */
+    std::shared_ptr<void> kept_by_graph = nullptr;
+    /* Milliseconds that the clock tells it to take beside those it takes. */
+    double told_ms = 0;
 };
 
 struct task;

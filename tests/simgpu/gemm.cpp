@@ -10,15 +10,20 @@
 #include <cuda_fp16.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <vector>
 
 namespace simgpu {
 
 namespace {
 
-enum { GELU = 32, RELU = 2, BIAS = 4, GELU_DERIVATIVE = 64, AUX = 128, COLUMNS = 4 };
+enum { GELU = 32, RELU = 2, BIAS = 4, GELU_DERIVATIVE = 64, AUX = 128, BIAS_GRADIENT = 256, COLUMNS = 4 };
+
+/* By the device's thread; tests read it when that is done. */
+std::map<unsigned, std::atomic<long>> runs;
 
 float load(const gemm_matrix &m, int64_t row, int64_t column)
 {
@@ -108,6 +113,21 @@ float finish(const gemm &g, int64_t row, int64_t column, float sum)
     return g.epilogue & GELU ? gelu(v) : v;
 }
 
+/* Each row of a, (k, m) row by row, in the parts that the product is summed in. */
+void sum_operand(const gemm &g, const std::vector<float> &a, int64_t m, int64_t k)
+{
+    for (int64_t row = 0; row < m; row++) {
+        float sum = 0;
+        for (int p = 0; p < g.parts; p++) {
+            float part = 0;
+            for (int64_t i = k * p / g.parts; i < k * (p + 1) / g.parts; i++)
+                part += a[(size_t)(i * m + row)];
+            sum += part;
+        }
+        store(g.bias, row, 0, sum);
+    }
+}
+
 }    // namespace
 
 size_t gemm_type_bytes(cudaDataType_t type)
@@ -122,6 +142,9 @@ void gemm_run(const gemm &g)
     const int64_t m = g.d.rows, n = g.d.columns, k = g.transpose_a ? g.a.rows : g.a.columns;
     const std::vector<float> a = unpack(g.a, !g.transpose_a, g.tf32);    /* (k, m) */
     std::vector<float> b = unpack(g.b, !g.transpose_b, g.tf32);          /* (n, k) */
+    runs[g.epilogue]++;
+    if (g.epilogue & BIAS_GRADIENT)
+        sum_operand(g, g.tf32 ? unpack(g.a, !g.transpose_a, false) : a, m, k);
     b.resize((size_t)((n + COLUMNS - 1) / COLUMNS * COLUMNS * k));
     std::vector<float> sums((size_t)(COLUMNS * m)), part(sums.size());
     for (int64_t column = 0; column < n; column += COLUMNS) {
@@ -137,6 +160,11 @@ void gemm_run(const gemm &g)
             for (int64_t row = 0; row < m; row++)
                 store(g.d, row, column + i, finish(g, row, column + i, sums[(size_t)(i * m + row)]));
     }
+}
+
+long gemm_runs(unsigned epilogue)
+{
+    return runs[epilogue];
 }
 
 }    // namespace simgpu

@@ -22,12 +22,14 @@ struct gemm {
     bool tf32;              /* operands are rounded to TF32 first */
     int parts;              /* the sum over k in so many parts, which are then added */
     unsigned epilogue;      /* cublasLtEpilogue_t's bits */
-    gemm_matrix bias;       /* (m, 1), in the type of d */
+    gemm_matrix bias;       /* (m, 1), in the type of d; of BGRADA the sums of op(a) over k, written */
     gemm_matrix aux;        /* (m, n), in the type of d: GELU's input */
 };
 
 size_t gemm_type_bytes(cudaDataType_t type);
 void gemm_run(const gemm &product);
+/* How many products with this epilogue have run; 0: without one. */
+long gemm_runs(unsigned epilogue);
 
 }    // namespace simgpu
 

@@ -54,6 +54,14 @@ void need_idle(const ncclComm *comm, const char *call)
               "is not", call);
 }
 
+/* What ends a communicator waits until no graph holds a collective of it, without end. */
+void need_no_graphs(const ncclComm *comm, const char *call)
+{
+    if (comm->shared->in_graphs.use_count() > 1)
+        fault("%s while there are graphs with collectives of the communicator, for which it waits: destroy them "
+              "first", call);
+}
+
 /* Lets the call take effect now or later. */
 ncclResult_t conclude(ncclComm *comm, std::function<void()> effect)
 {
@@ -80,7 +88,9 @@ ncclResult_t queue(const char *call, ncclComm *comm, const collective &what, cud
     }
     const auto effect = [shared = comm->shared, what, stream] {
         const std::unique_lock<std::mutex> hold = stream_lock();
-        stream_queue(stream, communicator::work_of(shared, what));
+        work collective = communicator::work_of(shared, what);
+        collective.kept_by_graph = shared->in_graphs;
+        stream_queue(stream, std::move(collective));
     };
     if (group_depth > 0) {
         group.emplace_back(comm, effect);
@@ -178,6 +188,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm)
     if (status != ncclSuccess)
         return status;
     need_idle(comm, __func__);
+    need_no_graphs(comm, __func__);
     return conclude(comm, [shared = comm->shared] { device_wait(shared->order->last); });
 }
 
@@ -185,6 +196,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
 {
     const ncclResult_t status = enter(__func__);
     need_idle(comm, __func__);
+    need_no_graphs(comm, __func__);
     device_wait(comm->shared->order->last);
     delete comm;
     return status;
@@ -192,6 +204,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
 
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
+    need_no_graphs(comm, __func__);
     comm->shared->abort();
     delete comm;
     return enter(__func__);

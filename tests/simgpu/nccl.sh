@@ -23,3 +23,5 @@ fails order 'differs between ranks: .* at byte 2000 of .* at byte 0 of\|differs 
 fails duplicate 'Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1'
 ranks 1 progress >progress.log 2>&1 && { echo "calls in progress are not refused"; exit 1; }
 grep -q "last call is still in progress" progress.log
+ranks 1 graph >graph.log 2>&1 && { echo "a graph that outlives its communicator is not refused"; exit 1; }
+grep -q "ncclCommAbort while there are graphs" graph.log

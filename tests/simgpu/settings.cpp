@@ -74,6 +74,10 @@ settings_of_process read_settings()
     s.ignored_event = (long)number("SIMGPU_IGNORE", 0);
     const char *const calls = getenv("SIMGPU_CALLS");
     s.calls_file = calls ? calls : "";
+    const char *const epilogues = getenv("SIMGPU_EPILOGUES");
+    s.epilogues = epilogues ? epilogues : "";
+    if (epilogues && s.epilogues != "fast" && s.epilogues != "slow")
+        refuse("SIMGPU_EPILOGUES", epilogues);
     read_failure(s);
     return s;
 }

@@ -12,6 +12,9 @@
  *   SIMGPU_CALLS     a file to which every process appends "NAME COUNT" for each call it made
  *                    and "event N" for each event that was waited for
  *
+ *   SIMGPU_EPILOGUES "fast": by the device's events a product without an epilogue takes a second more
+ *                    than it does; "slow": one with an epilogue
+ *
  * CUDA_VISIBLE_DEVICES means what it means to the real runtime, with ordinals.
  */
 #ifndef SIMGPU_SETTINGS_H
@@ -34,6 +37,7 @@ struct settings_of_process {
     int fail_error;
     long ignored_event;    /* 0: none */
     std::string calls_file;
+    std::string epilogues;    /* "", "fast" or "slow" */
     int rank;    /* -1: not started by mpirun */
 };
 

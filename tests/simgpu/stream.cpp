@@ -111,6 +111,7 @@ void event_check(const CUevent_st *event, const char *call)
 void stream_queue(CUstream_st *stream, work work)
 {
     if (!stream->capture) {
+        work.kept_by_graph = nullptr;
         stream->last = device_queue(std::move(work), {stream->last}, stream->number);
         return;
     }
@@ -234,7 +235,9 @@ void graph_launch(CUgraphExec_st &exec, CUstream_st *stream)
         std::vector<task_ref> after = {begin};
         for (const int before : n.after)
             after.push_back(tasks[(size_t)before]);
-        tasks.push_back(device_queue(n.what, after, n.stream));
+        work what = n.what;
+        what.kept_by_graph = nullptr;
+        tasks.push_back(device_queue(std::move(what), after, n.stream));
         if (n.records) {
             event_check(n.records, "cudaGraphLaunch");
             record_task(n.records, tasks.back());

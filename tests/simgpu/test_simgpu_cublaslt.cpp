@@ -164,6 +164,25 @@ struct scene {
                     !(fabs(get(got_aux.data(), p.result, i) - expected_aux) <= bound * (1 + fabs(expected_aux))))
                     return false;
             }
+        return bias_is_right(bound);
+    }
+
+    /* Written with what BGRADA sums, and nothing added; else as it was. */
+    bool bias_is_right(double bound)
+    {
+        std::vector<char> got(bias.bytes.size());
+        if (cudaMemcpyAsync(got.data(), bias.device, got.size(), cudaMemcpyDeviceToHost, stream))
+            return false;
+        for (int r = 0; r < bias.ld; r++) {
+            double expected = bias.x[(size_t)r];
+            if (p.epilogue == CUBLASLT_EPILOGUE_BGRADA && r < M) {
+                expected = 0;
+                for (int k = 0; k < K; k++)
+                    expected += a.at(r, k);
+            }
+            if (!(fabs(get(got.data(), p.result, (size_t)r) - expected) <= bound * (1 + fabs(expected))))
+                return false;
+        }
         return true;
     }
 
@@ -226,8 +245,35 @@ void test_epilogues(void **)
         }
 }
 
+void test_bias_gradients(void **)
+{
+    for (const cudaDataType_t type : {CUDA_R_32F, CUDA_R_16BF, CUDA_R_16F})
+        for (int algorithm = 0; algorithm < PARTS; algorithm++) {
+            product p = plain;
+            p.epilogue = CUBLASLT_EPILOGUE_BGRADA;
+            p.tb = true;
+            p.operands = type;
+            p.algorithm = algorithm;
+            p.beta = (float)(algorithm % 2);
+            check(p);
+        }
+}
+
 void test_what_the_library_has_not_is_refused(void **)
 {
+    assert_good(1, [] {
+        product p = plain;
+        p.epilogue = CUBLASLT_EPILOGUE_BGRADA;
+        p.ta = true;
+        scene s(p);
+        const void *const none = nullptr;
+        if (s.propose() != CUBLAS_STATUS_NOT_SUPPORTED)
+            return false;
+        p.ta = false;
+        scene without(p);
+        without.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, none);
+        return without.propose() == CUBLAS_STATUS_NOT_SUPPORTED;
+    });
     assert_good(1, [] {
         product p = plain;
         p.epilogue = CUBLASLT_EPILOGUE_GELU_AUX;
@@ -263,6 +309,13 @@ void test_misuse_is_told(void **)
         s.d.device = static_cast<char *>(s.d.device) + 256;
         return !s.run();
     });
+    assert_dies("with an algorithm that was proposed for one aligned to 16 bytes", [] {
+        product p = plain;
+        p.epilogue = CUBLASLT_EPILOGUE_BGRADA;
+        scene s(p);
+        s.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<char *>(s.bias.device) + 4);
+        return !s.run();
+    });
     assert_dies("op(A) (24, 30) . op(B) (17, 30)", [] {
         scene s(plain);
         s.set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_T);
@@ -277,6 +330,7 @@ int main()
     const CMUnitTest tests[] = {
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_epilogues),
+        cmocka_unit_test(test_bias_gradients),
         cmocka_unit_test(test_what_the_library_has_not_is_refused),
         cmocka_unit_test(test_misuse_is_told),
     };

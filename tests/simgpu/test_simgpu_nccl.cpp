@@ -209,6 +209,16 @@ void call_in_progress()
         ncclAllReduce(s.x, s.x, COUNT, ncclFloat32, ncclSum, s.comm, s.sums);
 }
 
+void graph_outlives_communicator()
+{
+    scene s(world_rank);
+    cudaGraph_t graph;
+    NEED(!cudaStreamBeginCapture(s.compute, cudaStreamCaptureModeThreadLocal));
+    s.queue_step(1);
+    NEED(!cudaStreamEndCapture(s.compute, &graph));
+    ncclCommAbort(s.comm);
+}
+
 void one_gpu_for_two()
 {
     const ncclComm_t comm = open_communicator(0);
@@ -225,6 +235,8 @@ void run(const char *name)
         return different_order();
     if (!strcmp(name, "progress"))
         return call_in_progress();
+    if (!strcmp(name, "graph"))
+        return graph_outlives_communicator();
     if (!strcmp(name, "duplicate"))
         return one_gpu_for_two();
     NEED(!strcmp(name, "good"));

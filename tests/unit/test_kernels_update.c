@@ -80,20 +80,28 @@ static void check_sum_losses(struct bench *b)
     assert_true(got->correct == e.correct);
 }
 
-/* Plans one update; state goes in and comes back. */
-static struct update_plan plan(struct bench *b, struct update_state *state, double squares,
-                               double clip_norm, int64_t growth_steps)
+/* Plans one update; state goes in and comes back. The mean is over 50 tokens that count, or all
+ * positions of 5 samples. */
+static struct update_plan plan_over(struct bench *b, struct update_state *state, double squares,
+                                    double clip_norm, int64_t growth_steps, int sample_positions)
 {
-    const struct step_sums sums = {.losses = {.loss_tokens = 50}};
+    const struct step_sums sums = {.losses = {.loss_tokens = 50}, .samples = 5};
     const struct update_rates rates = {.first = 7, .of = {{0.1f, 0.01f}, {0.2f, 0.02f}}};
     struct update_plan *there = bench_garbage(b, sizeof *there);
     struct update_state *state_there = bench_put(b, state, sizeof *state);
     b->k->plan_update(b->device, &(struct plan_update){
         .plan = there, .state = state_there, .squares = bench_put(b, &squares, sizeof squares),
         .sums = bench_put(b, &sums, sizeof sums), .rates = bench_put(b, &rates, sizeof rates),
-        .clip_norm = clip_norm, .growth_steps = growth_steps, .scale_divisor = 16});
+        .sample_positions = sample_positions, .clip_norm = clip_norm,
+        .growth_steps = growth_steps, .scale_divisor = 16});
     *state = *(struct update_state *)bench_get(b, state_there, sizeof *state);
     return *(struct update_plan *)bench_get(b, there, sizeof *there);
+}
+
+static struct update_plan plan(struct bench *b, struct update_state *state, double squares,
+                               double clip_norm, int64_t growth_steps)
+{
+    return plan_over(b, state, squares, clip_norm, growth_steps, 0);
 }
 
 static void check_plan(struct bench *b)
@@ -104,6 +112,9 @@ static void check_plan(struct bench *b)
     assert_true(fabs(p.norm - 0.4) < 1e-12 && !p.skip);
     assert_true(fabs((double)p.gradient_scale - 0.25 / 50) < 1e-8);
     assert_true(p.alpha == 0.2f && p.decay == 0.02f && s.updates == 9);
+    s.updates = 8;
+    p = plan_over(b, &s, 400, 0, 0, 40);    /* over 5 * 40 positions */
+    assert_true(fabs(p.norm - 0.1) < 1e-12 && fabs((double)p.gradient_scale - 1.0 / 200) < 1e-8);
     p = plan(b, &s, INFINITY, 0, 0);
     assert_true(p.skip == SKIP_NOT_FINITE && s.updates == 9);
     p = plan(b, &s, 1e78, 0, 0);    /* finite, but its square is infinite in fp32 */
