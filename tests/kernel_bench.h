@@ -36,6 +36,10 @@ struct bench_options bench_arguments(int argc, char **argv);
  * products) and every shape; what it allocated is released after each call. */
 void bench_run(const struct bench_options *options, void (*check)(struct bench *b));
 
+/* The same in 16 bits only, for these shapes, on a device that looks for the fastest way. */
+void bench_run_tuned(const struct bench_options *options, const struct kernel_limits *tuned_shapes,
+                     int shape_count, void (*check)(struct bench *b));
+
 /* Uniform in [-1, 1). */
 double bench_uniform(struct bench *b);
 /* Zeroed host memory, until the check returns. */
