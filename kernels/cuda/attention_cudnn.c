@@ -100,7 +100,8 @@ size_t cuda_attention_reserve(struct attention_plans *plans, const struct kernel
 {
     const int T = limits->T;
     const struct sdpa_shape shape = {
-        .B = (int)(T > 0 ? limits->N / T : 0), .T = T, .NH = limits->NH, .HS = limits->HS, .act = act};
+        .B = (int)(T > 0 ? limits->N / T : 0), .T = T, .NH = limits->NH, .HS = limits->HS,
+        .act = act};
     if (!plans->wanted || shape.B < 1 || (int64_t)shape.B * T != limits->N ||
         !cudnn_sdpa_takes(&shape) || find(plans, &shape) || !open_library(plans))
         return plans->scratch_bytes;

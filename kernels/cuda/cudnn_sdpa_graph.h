@@ -7,8 +7,9 @@
 
 /*
  * Tensors by the names of struct attention_forward and attention_backward, of which q, k and v are
- * parts of qkv. LSE is written forward and read backward. D and DQ_SUM are scratch, fp32: (B, NH, T)
- * and (B, NH, T, HS). SCALE, HIDDEN (-infinity, for keys that are not seen) and ONE are values.
+ * parts of qkv. LSE is written forward and read backward. D and DQ_SUM are scratch in fp32, of
+ * (B, NH, T) and (B, NH, T, HS). SCALE, HIDDEN (-infinity, for keys that are not seen) and ONE are
+ * values.
  */
 enum sdpa_tensor {
     SDPA_Q = 1, SDPA_K, SDPA_V, SDPA_OUT, SDPA_LSE, SDPA_SCALE, SDPA_HIDDEN,

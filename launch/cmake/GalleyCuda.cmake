@@ -62,6 +62,6 @@ if(GALLEY_CUDNN_INCLUDE)
     endif()
 endif()
 if(NOT GALLEY_CUDNN_FOUND)
-    message(STATUS "GPU kernels: no headers of cuDNN 9 (libcudnn9-dev), so attention by our own kernels only; set "
-        "CUDNN_HOME to have it tried too")
+    message(STATUS "GPU kernels: no headers of cuDNN 9 (cudnn_graph.h), so attention by our own kernels only; set "
+        "CUDNN_HOME to have it tried as well")
 endif()

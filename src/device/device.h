@@ -28,8 +28,8 @@ struct device_options {
     int local_rank;      /* this rank among the ranks of its node */
     int local_size;      /* ranks on this node */
     bool tf32;           /* on a GPU, fp32 matrix products may use TF32: 10 bits of mantissa */
-    bool tune;           /* on a GPU, time each matrix product's algorithms once and take the fastest:
-                          * two runs may then round differently */
+    bool tune;           /* on a GPU, time each matrix product's algorithms once, and attention by
+                          * cuDNN, and take the fastest: two runs may then round differently */
     bool plan_only;      /* allocations are only counted: their memory must not be touched, and copies do
                           * nothing */
 };
