@@ -259,8 +259,9 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t opaque)
 }
 
 /* Two engines for every graph; each leads back to it. */
-cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const opaque, cudnnBackendAttributeName_t name,
-                                       cudnnBackendAttributeType_t, int64_t wanted, int64_t *count, void *values)
+cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const opaque,
+                                       cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t,
+                                       int64_t wanted, int64_t *count, void *values)
 {
     const descriptor &d = behind(opaque);
     *count = 1;
