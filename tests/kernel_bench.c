@@ -57,12 +57,20 @@ static double bound_of(enum dtype act, bool tf32)
     return act == DTYPE_BF16 ? 1e-2 : 2e-3;
 }
 
-static void run_precision(const struct bench_options *options, enum dtype act, bool tf32,
-                          void (*check)(struct bench *b))
+/* What is tried, on a device of these options. */
+struct trial {
+    struct device_options device;
+    const struct kernel_limits *shapes;
+    int shape_count;
+    void (*check)(struct bench *b);
+};
+
+static void run_precision(const struct bench_options *options, enum dtype act,
+                          const struct trial *trial)
 {
-    struct bench b = {.act = act, .bound = bound_of(act, tf32), .random = options->seed};
-    assert_ok(device_open(&b.device, &(struct device_options){
-        .kind = options->device, .tf32 = tf32, .tune = options->tune}));
+    struct bench b = {
+        .act = act, .bound = bound_of(act, trial->device.tf32), .random = options->seed};
+    assert_ok(device_open(&b.device, &trial->device));
     struct error *e = kernels_for(&b.k, b.device, act);
     if (e && act != DTYPE_F32) {
         print_message("no %s: %s\n", dtype_name(act), error_message(e));
@@ -71,12 +79,12 @@ static void run_precision(const struct bench_options *options, enum dtype act, b
         return;
     }
     assert_ok(e);
-    print_message("%s%s on %s\n", b.k->name, options->tune ? ", tuned," : "",
+    print_message("%s%s on %s\n", b.k->name, trial->device.tune ? ", tuned," : "",
                   device_description(b.device));
-    for (int i = 0; i < SHAPES; i++) {
-        b.s = shapes[i];
+    for (int i = 0; i < trial->shape_count; i++) {
+        b.s = trial->shapes[i];
         assert_ok(b.k->reserve(b.device, &b.s));
-        check(&b);
+        trial->check(&b);
         release(&b);
     }
     device_close(b.device);
@@ -84,13 +92,25 @@ static void run_precision(const struct bench_options *options, enum dtype act, b
 
 void bench_run(const struct bench_options *options, void (*check)(struct bench *b))
 {
-    run_precision(options, DTYPE_F32, false, check);
-    run_precision(options, DTYPE_BF16, false, check);
-    if (options->tune)
-        return;
-    run_precision(options, DTYPE_F16, false, check);
+    struct trial trial = {.device = {.kind = options->device}, .shapes = shapes,
+                          .shape_count = SHAPES, .check = check};
+    run_precision(options, DTYPE_F32, &trial);
+    run_precision(options, DTYPE_BF16, &trial);
+    run_precision(options, DTYPE_F16, &trial);
+    trial.device.tf32 = true;
     if (strcmp(options->device, "cpu"))
-        run_precision(options, DTYPE_F32, true, check);
+        run_precision(options, DTYPE_F32, &trial);
+}
+
+void bench_run_tuned(const struct bench_options *options, enum dtype act,
+                     const struct kernel_limits *tuned_shapes, int shape_count,
+                     void (*check)(struct bench *b))
+{
+    const struct trial trial = {.device = {.kind = options->device, .tune = true},
+                                .shapes = tuned_shapes ? tuned_shapes : shapes,
+                                .shape_count = tuned_shapes ? shape_count : SHAPES,
+                                .check = check};
+    run_precision(options, act, &trial);
 }
 
 double bench_uniform(struct bench *b)

@@ -29,14 +29,18 @@ struct bench {
 struct bench_options {
     const char *device;
     uint64_t seed;
-    bool tune;                     /* of a GPU's products; not an argument */
 };
 struct bench_options bench_arguments(int argc, char **argv);
 
 /* Calls `check` with a bench for every precision of the device (on a GPU also fp32 with TF32
- * products; tuned, which takes several times as long, fp32 and bf16) and every shape; what it
- * allocated is released after each call. */
+ * products) and every shape; what it allocated is released after each call. */
 void bench_run(const struct bench_options *options, void (*check)(struct bench *b));
+
+/* The same in one precision, for these shapes (NULL: all of bench_run's), on a device that looks for
+ * the fastest way, which takes several times as long. */
+void bench_run_tuned(const struct bench_options *options, enum dtype act,
+                     const struct kernel_limits *tuned_shapes, int shape_count,
+                     void (*check)(struct bench *b));
 
 /* Uniform in [-1, 1). */
 double bench_uniform(struct bench *b);

@@ -1,4 +1,5 @@
 /* table.c - fills the kernel tables of a CUDA device and holds what they share. */
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/tables.h"
 
@@ -15,6 +16,7 @@ _Static_assert(CUDA_LARGEST_HEAD % ROW_BYTES == 0, "padding makes a head that fi
 
 struct cuda_state {
     struct matmul_plans *plans;
+    struct attention_plans *attention;
     void *scratch;
     size_t scratch_bytes;
     struct kernels tables[TYPES];
@@ -29,6 +31,11 @@ static struct cuda_state *state_of(struct device *device)
 struct matmul_plans *cuda_matmul_plans(struct device *device)
 {
     return state_of(device)->plans;
+}
+
+struct attention_plans *cuda_attention_plans(struct device *device)
+{
+    return state_of(device)->attention;
 }
 
 void *cuda_scratch(struct device *device, size_t bytes)
@@ -77,6 +84,7 @@ static struct error *reserve(struct device *device, const struct kernel_limits *
     bytes = larger(bytes, cuda_layernorm_scratch_bytes(limits));
     bytes = larger(bytes, cuda_linear_scratch_bytes(limits));
     bytes = larger(bytes, cuda_attention_scratch_bytes(limits));
+    bytes = larger(bytes, cuda_attention_reserve(s->attention, limits, act));
     bytes = larger(bytes, cuda_sums_scratch_bytes());
     if (bytes > s->scratch_bytes) {
         void *memory;
@@ -87,19 +95,21 @@ static struct error *reserve(struct device *device, const struct kernel_limits *
     return cuda_matmul_reserve(s->plans, device, largest_weight_bytes(limits));
 }
 
-/* Every slot in each type: SLOT(name) makes the three instances of cuda_name. */
-#define SLOT(slot)                                                                                 \
+/* Every slot in each type: SLOT(name) makes the three instances of cuda_name, SLOT_BY(name,
+ * function) those of cuda_function. */
+#define SLOT(slot) SLOT_BY(slot, slot)
+#define SLOT_BY(slot, function)                                                                    \
     static void slot##_f32(struct device *d, const struct slot *a)                                 \
     {                                                                                              \
-        cuda_##slot(d, DTYPE_F32, a);                                                              \
+        cuda_##function(d, DTYPE_F32, a);                                                          \
     }                                                                                              \
     static void slot##_bf16(struct device *d, const struct slot *a)                                \
     {                                                                                              \
-        cuda_##slot(d, DTYPE_BF16, a);                                                             \
+        cuda_##function(d, DTYPE_BF16, a);                                                         \
     }                                                                                              \
     static void slot##_f16(struct device *d, const struct slot *a)                                 \
     {                                                                                              \
-        cuda_##slot(d, DTYPE_F16, a);                                                              \
+        cuda_##function(d, DTYPE_F16, a);                                                          \
     }
 
 SLOT(embed_forward)
@@ -108,8 +118,8 @@ SLOT(layernorm_forward)
 SLOT(layernorm_backward)
 SLOT(linear_forward)
 SLOT(linear_backward)
-SLOT(attention_forward)
-SLOT(attention_backward)
+SLOT_BY(attention_forward, fastest_attention_forward)
+SLOT_BY(attention_backward, fastest_attention_backward)
 SLOT(attention_decode)
 SLOT(classifier)
 SLOT(sum_losses)
@@ -155,6 +165,7 @@ static const struct kernels tables[TYPES] = {
 static void destroy_state(void *self)
 {
     struct cuda_state *s = self;
+    cuda_attention_close(s->attention);
     cuda_matmul_close(s->plans);
     free(s);
 }
@@ -165,8 +176,10 @@ static struct error *attach_state(struct device *device)
     if (!s)
         return error_new(ERROR_MEMORY, "no memory for the CUDA kernels (%zu bytes)", sizeof *s);
     struct error *e = cuda_matmul_open(&s->plans, device);
+    if (!e)
+        e = cuda_attention_open(&s->attention, device);
     if (e) {
-        free(s);
+        destroy_state(s);
         return e;
     }
     for (int type = 0; type < TYPES; type++) {

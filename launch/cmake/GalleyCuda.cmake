@@ -49,3 +49,19 @@ if(GALLEY_NCCL_INCLUDE)
 else()
     message(STATUS "GPU kernels: no nccl.h (libnccl-dev), so one rank only on GPUs; set NCCL_HOME to have more")
 endif()
+
+# cuDNN may run attention. Only its headers are needed to build; the library is loaded where it is there and
+# device.tune is on.
+find_path(GALLEY_CUDNN_INCLUDE cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV CUDNN_HOME PATH_SUFFIXES include)
+mark_as_advanced(GALLEY_CUDNN_INCLUDE)
+set(GALLEY_CUDNN_FOUND FALSE)
+if(GALLEY_CUDNN_INCLUDE)
+    file(STRINGS ${GALLEY_CUDNN_INCLUDE}/cudnn_version.h line REGEX "define CUDNN_MAJOR ")
+    if(line MATCHES " 9$")
+        set(GALLEY_CUDNN_FOUND TRUE)
+    endif()
+endif()
+if(NOT GALLEY_CUDNN_FOUND)
+    message(STATUS "GPU kernels: no headers of cuDNN 9 (cudnn_graph.h), so attention by our own kernels only; set "
+        "CUDNN_HOME to have it tried as well")
+endif()

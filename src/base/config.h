@@ -131,7 +131,7 @@ struct config {
         char *kind;               /* auto, cpu, cuda */
         bool graphs;              /* a step is queued on a GPU as one graph */
         int64_t threads;          /* compute threads a rank; 0: its share of the cores */
-        bool tf32, tune;          /* of a GPU's matrix products */
+        bool tf32, tune;          /* of a GPU's products; and its attention */
     } device;
     struct {                      /* seconds; comm/comm.h */
         int64_t answer, init, data, step, validation, save;

@@ -200,8 +200,9 @@ const struct config_key config_keys[] = {
     BOOL("device.tf32", device.tf32, "false",
          "on a GPU, fp32 matrix products in TF32: faster, 10 bits of mantissa"),
     BOOL("device.tune", device.tune, "false",
-         "on a GPU, time the ways to compute each matrix product, and what goes with it, once and take "
-         "the fastest; two runs may then differ in rounding"),
+         "on a GPU, time the ways to compute each matrix product, and what goes with it, and attention "
+         "by cuDNN where that is installed, once and take the fastest; two runs may then differ in "
+         "rounding"),
 
     INT("deadline.answer", deadline.answer, "60", 1, 1e6,
         "s: a rank that others wait for and that does not answer for so long is gone, the run ends"),

@@ -14,7 +14,8 @@ struct batch {
     int rows;                     /* samples in it, the first rows; 0..B */
     const int32_t *tokens;        /* what the model reads */
     const int32_t *targets;       /* what it shall predict */
-    const uint8_t *key_mask;      /* 1: attention may look at this position */
+    const uint8_t *key_mask;      /* 1: attention may look at this position; NULL: at every one, as no
+                                   * sample has padding (and rows without a sample count for nothing) */
     const uint8_t *loss_mask;     /* 1: this position's cross entropy is part of the loss */
     const uint8_t *metric_mask;   /* 1: it is part of the perplexity */
     const int32_t *first_key;     /* position t attends to keys first_key[t]..t; NULL: from 0 on */

@@ -35,6 +35,7 @@ struct samples {
     const char *name;        /* what errors call it: "training" */
     int64_t count;
     int64_t block;           /* samples that stand together in a file and are best read so; 1: any */
+    bool has_padding;        /* samples may be shorter than a row */
     bool has_first_key;      /* attention stays inside documents */
     bool has_positions;      /* positions begin anew in each document */
 };

@@ -40,7 +40,7 @@ struct stream {
     struct stream_options options;
     const char *name;          /* of the data, for errors */
     int64_t samples;           /* of an epoch */
-    bool has_first_key, has_positions;
+    bool has_padding, has_first_key, has_positions;
     int64_t steps_per_epoch;
     int64_t first_step;        /* of all epochs, counted from the start of epoch 0 */
     int64_t reads_per_step;
@@ -197,6 +197,7 @@ static void find_columns(struct stream *s)
 {
     const struct blend *const blend = s->options.blend;
     for (int k = 0; k < blend->count; k++) {
+        s->has_padding |= blend->sources[k].has_padding;
         s->has_first_key |= blend->sources[k].has_first_key;
         s->has_positions |= blend->sources[k].has_positions;
     }
@@ -383,7 +384,7 @@ struct error *stream_read(struct stream *stream, struct batch *batch, double *wa
         .samples = slot->samples,
         .tokens = slot->rows.tokens,
         .targets = slot->rows.targets,
-        .key_mask = slot->rows.key_mask,
+        .key_mask = s->has_padding ? slot->rows.key_mask : NULL,
         .loss_mask = slot->rows.loss_mask,
         .metric_mask = slot->rows.metric_mask,
         .first_key = slot->rows.first_key,

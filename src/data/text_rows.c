@@ -73,6 +73,6 @@ struct samples text_rows_samples(const struct text_rows *rows)
     };
     return (struct samples){
         .operations = &operations, .self = rows, .name = dataset_name(rows->dataset),
-        .count = dataset_samples(rows->dataset), .block = 1,
+        .count = dataset_samples(rows->dataset), .block = 1, .has_padding = true,
     };
 }

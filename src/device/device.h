@@ -29,7 +29,8 @@ struct device_options {
     int local_size;      /* ranks on this node */
     bool tf32;           /* on a GPU, fp32 matrix products may use TF32: 10 bits of mantissa */
     bool tune;           /* on a GPU, time the ways to compute each matrix product, and what goes with
-                          * it, once and take the fastest: two runs may then round differently */
+                          * it, and attention by cuDNN, once and take the fastest: two runs may then
+                          * round differently */
     bool plan_only;      /* allocations are only counted: their memory must not be touched, and copies do
                           * nothing */
 };

@@ -5,13 +5,9 @@
 #include <stddef.h>
 #include <string.h>
 
-struct error *shared_library_load(const char *name, const struct shared_library_symbol *symbols)
+static struct error *find_symbols(void *library, const char *name,
+                                  const struct shared_library_symbol *symbols)
 {
-    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        return error_new(ERROR_DEVICE, "cannot load %s, which a GPU run needs: %s; install it or "
-                         "put its folder into LD_LIBRARY_PATH, or set device.kind to cpu", name,
-                         dlerror());
     for (const struct shared_library_symbol *s = symbols; s->name; s++) {
         void *address = dlsym(library, s->name);
         if (!address)
@@ -20,4 +16,22 @@ struct error *shared_library_load(const char *name, const struct shared_library_
         memcpy(s->pointer, &address, sizeof address);    /* C has no cast from data to code */
     }
     return NULL;
+}
+
+struct error *shared_library_load(const char *name, const struct shared_library_symbol *symbols)
+{
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return error_new(ERROR_DEVICE, "cannot load %s, which a GPU run needs: %s; install it or "
+                         "put its folder into LD_LIBRARY_PATH, or set device.kind to cpu", name,
+                         dlerror());
+    return find_symbols(library, name, symbols);
+}
+
+struct error *shared_library_find(const char *name, const struct shared_library_symbol *symbols)
+{
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return error_new(ERROR_DEVICE, "there is no %s: %s", name, dlerror());
+    return find_symbols(library, name, symbols);
 }

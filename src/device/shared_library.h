@@ -23,5 +23,8 @@ struct shared_library_symbol {
  * error that names the library, or the symbol it lacks. */
 MUST_USE struct error *shared_library_load(const char *name,
                                            const struct shared_library_symbol *symbols);
+/* The same for one that a run can do without. */
+MUST_USE struct error *shared_library_find(const char *name,
+                                           const struct shared_library_symbol *symbols);
 
 #endif

@@ -17,7 +17,8 @@ struct batch model_load(struct model *model, const struct batch *batch)
         BUG("a batch of %d x %d in a model made for %d x %d", batch->B, batch->T, m->options.B,
             m->options.T);
     device_copy_in(m->device, m->tokens, batch->tokens, N * sizeof(int32_t));
-    device_copy_in(m->device, m->key_mask, batch->key_mask, N);
+    if (batch->key_mask)
+        device_copy_in(m->device, m->key_mask, batch->key_mask, N);
     if (batch->first_key)
         device_copy_in(m->device, m->first_key, batch->first_key, N * sizeof(int32_t));
     if (batch->positions)
@@ -30,7 +31,7 @@ struct batch model_load(struct model *model, const struct batch *batch)
     struct batch loaded = *batch;
     loaded.tokens = m->tokens;
     loaded.targets = m->targets;
-    loaded.key_mask = m->key_mask;
+    loaded.key_mask = batch->key_mask ? m->key_mask : NULL;
     loaded.loss_mask = m->loss_mask;
     loaded.metric_mask = m->metric_mask;
     loaded.first_key = batch->first_key ? m->first_key : NULL;

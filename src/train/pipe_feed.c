@@ -193,7 +193,8 @@ static struct error *read_batch(void *self, struct batch *batch, double *waited_
     *batch = (struct batch){
         .B = B, .T = T, .rows = left <= 0 ? 0 : left < B ? (int)left : B,
         .step = f->step, .first_sample = first,
-        .tokens = f->rows.tokens, .targets = f->rows.targets, .key_mask = f->rows.key_mask,
+        .tokens = f->rows.tokens, .targets = f->rows.targets,
+        .key_mask = windows ? NULL : f->rows.key_mask,
         .loss_mask = f->rows.loss_mask, .metric_mask = f->rows.metric_mask,
         .first_key = windows ? f->rows.first_key : NULL,
         .positions = windows ? f->rows.positions : NULL,

@@ -147,6 +147,8 @@ static void stage_batch(struct step_slot *s, int i, const struct batch *batch)
     s->batches[i].rows = batch->rows;
     s->batches[i].step = batch->step;
     s->batches[i].first_sample = batch->first_sample;
+    if (!batch->key_mask)
+        s->batches[i].key_mask = NULL;
     if (!batch->first_key)
         s->batches[i].first_key = NULL;
     if (!batch->positions)

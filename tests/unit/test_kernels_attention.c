@@ -73,8 +73,9 @@ static void expect(struct bench *b, struct problem *a)
             expect_query(a, p, dp, i / a->NH, i % a->NH, t);
 }
 
-/* Some queries see nothing at all; the scale is that of heads that were padded to this size. */
-static struct problem make_problem(struct bench *b, bool packed, bool dropping)
+/* Where keys are masked, some queries see nothing at all; the scale is that of heads that were
+ * padded to this size. */
+static struct problem make_problem(struct bench *b, bool masked, bool packed, bool dropping)
 {
     const int64_t N = b->s.N, W = (int64_t)b->s.NH * b->s.HS;
     struct problem a = {
@@ -86,18 +87,18 @@ static struct problem make_problem(struct bench *b, bool packed, bool dropping)
         .lse = bench_zeros(b, N * b->s.NH), .dqkv = bench_zeros(b, N * 3 * W),
     };
     for (int64_t n = 0; n < N; n++) {
-        a.mask[n] = (uint8_t)(n % a.T == 0 ? n / a.T % 2 == 0 : n % 5 != 3);
+        a.mask[n] = (uint8_t)(!masked || (n % a.T == 0 ? n / a.T % 2 == 0 : n % 5 != 3));
         a.first_key[n] = packed ? (int32_t)(n % a.T / 45 * 45) : 0;    /* texts of 45 tokens in a row */
     }
     return a;
 }
 
-static void check_attention(struct bench *b, bool packed, bool dropping)
+static void check_attention(struct bench *b, bool masked, bool packed, bool dropping)
 {
-    struct problem a = make_problem(b, packed, dropping);
+    struct problem a = make_problem(b, masked, packed, dropping);
     const int64_t N = b->s.N, W = (int64_t)a.NH * a.HS;
     const void *qkv = bench_act(b, a.qkv, N * 3 * W), *dout = bench_act(b, a.dout, N * W);
-    const uint8_t *mask = bench_put(b, a.mask, (size_t)N);
+    const uint8_t *mask = masked ? bench_put(b, a.mask, (size_t)N) : NULL;
     const int32_t *first_key =
         packed ? bench_put(b, a.first_key, (size_t)N * sizeof *a.first_key) : NULL;
     void *out = bench_new_act(b, N * W), *dqkv = bench_new_act(b, N * 3 * W);
@@ -124,7 +125,7 @@ static void check_attention(struct bench *b, bool packed, bool dropping)
 /* Position after position against a cache: what attention over the whole sequence gives. */
 static void check_decode(struct bench *b)
 {
-    struct problem a = make_problem(b, false, false);
+    struct problem a = make_problem(b, true, false, false);
     const int64_t N = b->s.N, W = (int64_t)a.NH * a.HS, capacity = a.T + 3;
     uint8_t *cache_mask = bench_host(b, (size_t)(a.B * capacity));
     int32_t *first_of_row = bench_host(b, (size_t)a.B * sizeof *first_of_row);
@@ -161,7 +162,8 @@ static void check_decode(struct bench *b)
 static void check_all(struct bench *b)
 {
     for (int i = 0; i < 4; i++)
-        check_attention(b, i & 1, i & 2);
+        check_attention(b, true, i & 1, i & 2);
+    check_attention(b, false, false, false);
     check_decode(b);
 }
 

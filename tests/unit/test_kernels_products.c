@@ -252,11 +252,10 @@ static void test_products_agree_with_float64(void **state)
 static void test_tuned_products_agree_with_float64(void **state)
 {
     (void)state;
-    struct bench_options tuned = options;
-    tuned.tune = true;
     if (!strcmp(options.device, "cpu"))
         skip();
-    bench_run(&tuned, check_tuned);
+    bench_run_tuned(&options, DTYPE_F32, NULL, 0, check_tuned);
+    bench_run_tuned(&options, DTYPE_BF16, NULL, 0, check_tuned);
 }
 
 int main(int argc, char **argv)

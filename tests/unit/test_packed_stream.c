@@ -107,6 +107,7 @@ static void assert_batches(const struct corpus *c, int world_size, int64_t first
                 const int B = options_of(c, rank, world_size).micro_batch, b = row % B;
                 if (b == 0)
                     assert_ok(stream_read(streams[rank], &batch, &waited_s));
+                assert_null(batch.key_mask);    /* nothing is padded */
                 const int64_t position = step % per_epoch * G + row_of_batch;
                 if (position >= samples) {
                     assert_int_equal(stream_sample(streams[rank], b), -1);
