@@ -44,9 +44,9 @@ __device__ inline maximum combine(const maximum &x, const maximum &y)
     const bool x_wins = x.max > y.max || (x.max == y.max && x.at < y.at);
     maximum r = x_wins ? x : y;
     r.sum = 0;
-    if (x.sum > 0)
+    if (x.sum != 0)    /* true of a NaN, which is to stay one */
         r.sum += x.sum * expf(x.max - r.max);
-    if (y.sum > 0)
+    if (y.sum != 0)
         r.sum += y.sum * expf(y.max - r.max);
     return r;
 }

@@ -215,6 +215,29 @@ static void check_first_of_equals(struct bench *b)
     assert_int_equal(got[1], 0);
 }
 
+/* One logit that is none makes the loss none, wherever it stands. */
+static void check_nan(struct bench *b)
+{
+    const int32_t V = b->s.V, target = 0;
+    const uint8_t mask = 1;
+    const int32_t places[] = {0, V / 2, V - 1};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        float *bias = bench_values(b, V, 1);
+        bias[places[i]] = NAN;
+        float *losses = bench_new_floats(b, 1);
+        b->k->classifier(b->device, &(struct classifier){
+            .losses = losses, .correct = bench_garbage(b, 1),
+            .x = bench_act(b, bench_host(b, sizeof(float)), 1),
+            .weight = bench_act(b, bench_values(b, V, 1), V),
+            .bias = bench_put_floats(b, bias, V),
+            .targets = bench_put(b, &target, sizeof target), .mask = bench_put(b, &mask, 1),
+            .N = 1, .C = 1, .V = V});
+        const float *got = bench_get(b, losses, sizeof *got);
+        if (!isnan(*got))
+            fail_msg("NaN at %d of %d logits: the loss is %g", places[i], V, (double)*got);
+    }
+}
+
 static void check_layers(struct bench *b)
 {
     check_linear_forward(b);
@@ -227,6 +250,7 @@ static void check_heads(struct bench *b)
     for (int tied = 0; tied < 2; tied++)
         check_classifier(b, tied);
     check_first_of_equals(b);
+    check_nan(b);
 }
 
 static void check_all(struct bench *b)
