@@ -129,7 +129,11 @@ static inline float exp_fast(float x)
     const float magic = 12582912.0f;    /* 1.5 * 2^23: adding it rounds to an integer */
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    const float n = (x * 1.44269504f + magic) - magic;
+    const union {
+        float value;
+        uint32_t bits;      /* whose lowest are that integer; read so, as a NaN has none */
+    } rounded = {.value = x * 1.44269504f + magic};
+    const float n = rounded.value - magic;
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -138,9 +142,9 @@ static inline float exp_fast(float x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     const union {
-        uint32_t bits;    /* shifted as unsigned: of NaN, n is the smallest integer */
+        uint32_t bits;
         float value;
-    } power = {.bits = (uint32_t)((int32_t)n + 127) << 23};
+    } power = {.bits = (rounded.bits + 127) << 23};
     return ((p * r * r + r) + 1.0f) * power.value;
 }
 
