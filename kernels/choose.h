@@ -15,12 +15,12 @@
 enum { NOT_FINITE = -1 };
 
 /*
- * One id for each row, drawn from p by inverse CDF: the first at which the sum of p up to it exceeds
- * uniform * (sum of p). Where most > 0, p is cut before: its `most` largest stay, while the sum of
- * those before is at most `mass`, as KerasHub compares in fp32: so the one that crosses it stays.
- * Among equals the lower id is first, as in jax.lax.top_k and tf.math.top_k. The others become 0,
- * those are divided by their sum. most = 1 is greedy: the first maximum of p, not of the logits,
- * which is KerasHub's choice where two that differ round to the same.
+ * One id for each row, drawn from p by inverse CDF: the first at which the sum of p up to it
+ * exceeds uniform * (sum of p). Where most > 0, p is cut before: its `most` largest stay, while the
+ * sum of those before is at most `mass`, as KerasHub compares in fp32: so the one that crosses it
+ * stays. Among equals the lower id is first, as in jax.lax.top_k and tf.math.top_k. What stays is
+ * divided by its sum, the others become 0. most = 1 is greedy: the first maximum of p, not of the
+ * logits, which is KerasHub's choice where two that differ round to the same.
  */
 struct draw {
     int32_t *chosen;           /* (B)  out */

@@ -12,6 +12,13 @@
 #include <math.h>
 #include <string.h>
 
+/* Whether threads are worth waking; rows are what they share. */
+static bool is_work(int B, int V)
+{
+    const int64_t some = 1 << 14;
+    return B > 1 && (int64_t)B * V >= some;
+}
+
 /* The largest of the first `ids` over the temperature; not finite where the row has no p. (Division
  * by a positive number keeps the order, so the largest is divided alone.) */
 static float scaled_maximum(const float *logits, int V, int ids, float temperature)
@@ -145,7 +152,7 @@ static void draw_row(const struct draw *a, int64_t b, int *order)
 void cpu_draw(struct device *device, enum dtype act, const struct draw *a)
 {
     (void)act;
-#pragma omp parallel for schedule(dynamic) if (a->B > 1)
+#pragma omp parallel for schedule(dynamic) if (is_work(a->B, a->V))
     for (int64_t b = 0; b < a->B; b++) {
         const float *logits = a->logits + b * a->V;
         if (a->uniforms[b] >= 0)
@@ -196,7 +203,7 @@ void cpu_largest(struct device *device, enum dtype act, const struct largest *a)
 {
     (void)device;
     (void)act;
-#pragma omp parallel for schedule(dynamic) if (a->B > 1)
+#pragma omp parallel for schedule(dynamic) if (is_work(a->B, a->V))
     for (int64_t b = 0; b < a->B; b++)
         largest_of_row(a, b);
 }

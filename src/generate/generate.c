@@ -18,7 +18,8 @@ static void lay_out(void *search, const struct loop *loop, struct arena *arena)
 }
 
 /* An id for each row that is not in its prompt any more. */
-static struct error *choose(struct loop *loop, struct draws *d, int position, const int32_t **chosen)
+static struct error *choose(struct loop *loop, struct draws *d, int position,
+                            const int32_t **chosen)
 {
     const struct generation *g = loop->g;
     struct decoder_draw how = {.ids = loop->ids, .temperature = (float)g->sampler->temperature,

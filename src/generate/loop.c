@@ -69,8 +69,8 @@ struct error *loop_advance_tokens(struct loop *loop, const int32_t *tokens, int 
 /* A model that diverged gives NaN; choosing by it would print nonsense as if it were text. */
 struct error *loop_not_finite(int position)
 {
-    return error_new(ERROR_INPUT, "the model's output for position %d is not finite: its weights are "
-                     "damaged, or its training diverged", position);
+    return error_new(ERROR_INPUT, "the model's output for position %d is not finite: its weights "
+                     "are damaged, or its training diverged", position);
 }
 
 struct error *loop_check(const int32_t *chosen, int count, int each, int position)

@@ -54,7 +54,7 @@ static struct error *allocate(struct decoder *d)
     struct arena arena = {0}, host = {0};
     lay_out(d, &arena, &host);
     TRY(device_allocate(device, &d->memory, arena.used, "the decoder's cache"));
-    TRY(device_allocate_host(device, &d->host_memory, host.used, "what a decoder exchanges with the host"));
+    TRY(device_allocate_host(device, &d->host_memory, host.used, "the decoder's choices"));
     arena = (struct arena){.base = d->memory, .capacity = arena.used};
     host = (struct arena){.base = d->host_memory, .capacity = host.used};
     lay_out(d, &arena, &host);

@@ -1,4 +1,4 @@
-/* decoder_choice.c - what follows the last position of a decoder: ids, candidates, or all logits. */
+/* decoder_choice.c - what follows a decoder's last position: ids, candidates, or all logits. */
 #include "model/model.h"
 
 #include <string.h>

@@ -85,8 +85,8 @@ MUST_USE struct error *model_logits(struct model *model, const struct batch *bat
 struct decoder;
 
 /* Room for `rows` sequences of up to `capacity` positions (at most spec.positions), and for
- * `candidates` answers of decoder_largest, rows * k. Each decoder has its own cache and activations,
- * allocated here. The model must outlive it. */
+ * `candidates` answers of decoder_largest, count * k. Each decoder has its own cache and
+ * activations, allocated here. The model must outlive it. */
 MUST_USE struct error *decoder_create(struct decoder **out, struct model *model, int rows,
                                       int capacity, int64_t candidates);
 void decoder_destroy(struct decoder *decoder);
@@ -94,9 +94,10 @@ void decoder_destroy(struct decoder *decoder);
 void decoder_reset(struct decoder *decoder);
 
 /*
- * Appends one token to each row (`tokens`, rows of them). The logits that follow stay on the device,
- * and are not computed before one of the functions below asks for them: not for a prompt's inner
- * positions. The family's masking rule holds: a mini-GPT's token 0 is not seen by later positions.
+ * Appends one token to each row (`tokens`, rows of them). The logits that follow stay on the
+ * device, and are not computed before one of the functions below asks for them: not for a prompt's
+ * inner positions. The family's masking rule holds: a mini-GPT's token 0 is not seen by later
+ * positions.
  */
 MUST_USE struct error *decoder_append(struct decoder *decoder, const int32_t *tokens);
 

@@ -82,6 +82,12 @@ static void run_draw(struct bench *b, struct try *t)
     t->probabilities = bench_get(b, draw.probabilities, cells * sizeof(float));
 }
 
+/* At the very end of the sum rounding decides, and that of the two may differ. */
+static bool is_at_the_end(double uniform)
+{
+    return uniform > 1 - 1e-12;
+}
+
 static void check_twin(struct bench *b, const struct try *t)
 {
     int32_t *chosen = bench_host(b, (size_t)t->B * sizeof *chosen);
@@ -92,7 +98,7 @@ static void check_twin(struct bench *b, const struct try *t)
         .temperature = t->temperature, .most = t->most, .mass = t->mass});
     assert_ok(device_check(twin.device));
     for (int r = 0; r < t->B; r++)
-        if (t->chosen[r] != chosen[r])
+        if (t->chosen[r] != chosen[r] && !is_at_the_end(t->uniforms[r]))
             fail_msg("row %d of %d x %d of %d, temperature %g, most %d, mass %g: id %d, the CPU's "
                      "%d", r, t->B, t->ids, t->V, (double)t->temperature, t->most,
                      (double)t->mass, t->chosen[r], chosen[r]);
@@ -312,7 +318,8 @@ static void check_all(struct bench *b)
         check_not_finite(b);
     }
     for (int kind = 0; kind < KINDS && (first || V == 334); kind++) {
-        check_draws(b, V, kind);
+        for (int i = 0; i < 4; i++)
+            check_draws(b, V, kind);
         const int ids = kind % 2 ? V : V / 2 + 1, k = kind % 3 ? pick(b, ids) + 1 : ids;
         check_largest(b, V, ids, k, kind % 2, kind);
     }

@@ -1,5 +1,5 @@
-/* test_sampler_fixtures.c - the distributions KerasHub's samplers leave, and draws from them, on the
- * CPU or, given "cuda", on a GPU. */
+/* test_sampler_fixtures.c - the distributions KerasHub's samplers leave, and draws from them, on
+ * the CPU or, given "cuda", on a GPU. */
 #include "testing.h"
 
 #include "base/philox.h"
@@ -28,7 +28,8 @@ static struct {
 
 static void rig_open(const char *kind)
 {
-    const struct kernel_limits limits = {.N = 1, .T = 1, .C = 1, .F = 1, .NH = 1, .HS = 1, .V = MOST};
+    const struct kernel_limits limits = {.N = 1, .T = 1, .C = 1, .F = 1, .NH = 1, .HS = 1,
+                                         .V = MOST};
     void *memory[4];
     const size_t bytes[4] = {sizeof rig.chosen, sizeof rig.logits, sizeof rig.logits,
                              sizeof rig.uniforms};
