@@ -8,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "test_device.h"
 
-enum { MOST = 64, DRAWS = 200000 };
+enum { MOST = 16, DRAWS = 200000 };
 
 struct sampler_case {
     struct sampler sampler;
