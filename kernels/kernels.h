@@ -29,6 +29,7 @@
 #include "base/inline.h"
 #include "device/device.h"
 #include "device/dtype.h"
+#include "kernels/choose.h"
 #include "kernels/dropout.h"
 
 #include <stdbool.h>
@@ -217,7 +218,7 @@ struct sum_losses {
     int64_t N;
 };
 
-/* logits = x . weight + bias, in fp32, for sampling. */
+/* logits = x . weight + bias, in fp32, for the kernels of choose.h. */
 struct logits_forward {
     float *logits;             /* (N, V)  out */
     const void *x;             /* (N, C) act  in */
@@ -409,6 +410,8 @@ struct kernels {
     void (*classifier)(struct device *, const struct classifier *);
     void (*sum_losses)(struct device *, const struct sum_losses *);
     void (*logits_forward)(struct device *, const struct logits_forward *);
+    void (*draw)(struct device *, const struct draw *);
+    void (*largest)(struct device *, const struct largest *);
     void (*plan_update)(struct device *, const struct plan_update *);
     void (*adam)(struct device *, const struct adam *);
     void (*add)(struct device *, const struct add *);

@@ -99,6 +99,9 @@ void cpu_linear_forward(struct device *, enum dtype act, const struct linear_for
 void cpu_linear_backward(struct device *, enum dtype act, const struct linear_backward *);
 void cpu_classifier(struct device *, enum dtype act, const struct classifier *);
 void cpu_logits_forward(struct device *, enum dtype act, const struct logits_forward *);
+/* The choice of tokens; the types of activations do not matter. */
+void cpu_draw(struct device *, enum dtype act, const struct draw *);
+void cpu_largest(struct device *, enum dtype act, const struct largest *);
 /* What a step sums up and decides. */
 void cpu_sum_losses(struct device *, enum dtype act, const struct sum_losses *);
 void cpu_plan_update(struct device *, enum dtype act, const struct plan_update *);

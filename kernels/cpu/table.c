@@ -32,6 +32,8 @@ SLOT(attention_decode, cpu_state(d)->simd->attention_decode)
 SLOT(classifier, cpu_classifier)
 SLOT(sum_losses, cpu_sum_losses)
 SLOT(logits_forward, cpu_logits_forward)
+SLOT(draw, cpu_draw)
+SLOT(largest, cpu_largest)
 SLOT(plan_update, cpu_plan_update)
 SLOT(adam, cpu_state(d)->simd->adam)
 SLOT(add, cpu_state(d)->simd->add)
@@ -119,6 +121,7 @@ static struct error *reserve(struct device *device, const struct kernel_limits *
     size_t thread_bytes = (size_t)attention_scratch_floats(limits->T, limits->HS);
     thread_bytes = larger(thread_bytes, 4 * C);
     thread_bytes = larger(thread_bytes, (size_t)limits->T + 4 * (size_t)limits->HS);
+    thread_bytes = larger(thread_bytes, (size_t)limits->V);
     thread_bytes = (thread_bytes * sizeof(float) + page - 1) & ~(page - 1);
     TRY(grow(device, &s->per_thread, &s->thread_bytes, thread_bytes, threads,
              "kernel scratch of threads"));
@@ -153,6 +156,7 @@ static struct error *reserve_bf16(struct device *device, const struct kernel_lim
         .attention_backward = attention_backward_##type,                                           \
         .attention_decode = attention_decode_##type, .classifier = classifier_##type,              \
         .sum_losses = sum_losses_##type, .logits_forward = logits_forward_##type,                  \
+        .draw = draw_##type, .largest = largest_##type,                                        \
         .plan_update = plan_update_##type, .adam = adam_##type, .convert = convert_##type,         \
         .sum_of_squares = sum_of_squares_##type, .checksum = checksum_##type, .add = add_##type,   \
     }

@@ -38,6 +38,8 @@ void cuda_attention_backward(struct device *, enum dtype act, const struct atten
 void cuda_attention_decode(struct device *, enum dtype act, const struct attention_decode *);
 void cuda_classifier(struct device *, enum dtype act, const struct classifier *);
 void cuda_logits_forward(struct device *, enum dtype act, const struct logits_forward *);
+void cuda_draw(struct device *, enum dtype act, const struct draw *);
+void cuda_largest(struct device *, enum dtype act, const struct largest *);
 void cuda_sum_losses(struct device *, enum dtype act, const struct sum_losses *);
 void cuda_plan_update(struct device *, enum dtype act, const struct plan_update *);
 void cuda_adam(struct device *, enum dtype act, const struct adam *);

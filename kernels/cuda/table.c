@@ -124,6 +124,8 @@ SLOT(attention_decode)
 SLOT(classifier)
 SLOT(sum_losses)
 SLOT(logits_forward)
+SLOT(draw)
+SLOT(largest)
 SLOT(plan_update)
 SLOT(adam)
 SLOT(add)
@@ -155,6 +157,7 @@ static struct error *reserve_f16(struct device *device, const struct kernel_limi
         .attention_backward = attention_backward_##type,                                           \
         .attention_decode = attention_decode_##type, .classifier = classifier_##type,              \
         .sum_losses = sum_losses_##type, .logits_forward = logits_forward_##type,                  \
+        .draw = draw_##type, .largest = largest_##type,                                        \
         .plan_update = plan_update_##type, .adam = adam_##type, .convert = convert_##type,         \
         .sum_of_squares = sum_of_squares_##type, .checksum = checksum_##type, .add = add_##type,   \
     }

@@ -1,13 +1,11 @@
 /*
- * beam.c - the best continuations, found in one pass.
+ * beam.c - the best of the beams' best continuations.
  *
  * A list of the best so far is kept in order; a candidate goes behind its equals, so those seen
- * first win, as in jax.lax.top_k. Few candidates pass the list's last score, so the pass costs
- * little more than its logarithms.
+ * first win, as in jax.lax.top_k.
  */
 #include "generate/beam.h"
 
-#include <math.h>
 #include <string.h>
 
 void beam_start(struct beam *beams, int count)
@@ -28,16 +26,15 @@ static int insert(struct beam *list, int n, int most, const struct beam *candida
     return n + 1;
 }
 
-void beam_step(const struct beam *beams, const float *probabilities, int count, int V,
-               struct beam *next)
+void beam_step(const int32_t *tokens, const float *scores, int count, int k, struct beam *next)
 {
     int n = 0;
     for (int b = 0; b < count; b++) {
-        for (int v = 0; v < V; v++) {
-            const float score = logf(probabilities[(int64_t)b * V + v]) + beams[b].score;
-            if (n == count && !(score > next[n - 1].score))
-                continue;
-            n = insert(next, n, count, &(struct beam){.score = score, .from = b, .token = v});
+        for (int i = b * k; i < (b + 1) * k; i++) {
+            if (n == count && !(scores[i] > next[n - 1].score))
+                break;    /* nor is one of the beam's others */
+            n = insert(next, n, count,
+                       &(struct beam){.score = scores[i], .from = b, .token = tokens[i]});
         }
     }
 }

@@ -16,11 +16,11 @@ struct beam {
 void beam_start(struct beam *beams, int count);
 
 /*
- * The `count` best of the count * V continuations, best first; among equal scores the lower
- * (beam, token) first. No length penalty. probabilities: (count, V). `next` (count) is written; it
- * is not `beams`.
+ * The `count` best of all beams' continuations, best first; among equal scores the lower (beam,
+ * token) first. No length penalty. Each beam offers its own k best in that order, as none behind
+ * `count` others of its beam can live on: tokens and scores (count, k), k = count or, where there
+ * are fewer, all tokens. Writes `next` (count).
  */
-void beam_step(const struct beam *beams, const float *probabilities, int count, int V,
-               struct beam *next);
+void beam_step(const int32_t *tokens, const float *scores, int count, int k, struct beam *next);
 
 #endif

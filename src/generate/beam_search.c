@@ -14,6 +14,7 @@
 struct beams {
     struct beam *list, *next;     /* (width), (beams) */
     int *from;                    /* (width) */
+    float *scores;                /* (width): the list's, for the device */
     int32_t *tokens, *gathered;   /* (width, length) */
 };
 
@@ -24,19 +25,19 @@ static void lay_out(void *search, const struct loop *loop, struct arena *arena)
     s->list = arena_take(arena, width * sizeof *s->list);
     s->next = arena_take(arena, (size_t)loop->branches * sizeof *s->next);
     s->from = arena_take(arena, width * sizeof *s->from);
+    s->scores = arena_take(arena, width * sizeof *s->scores);
     s->tokens = arena_take(arena, cells * sizeof *s->tokens);
     s->gathered = arena_take(arena, cells * sizeof *s->gathered);
 }
 
-/* Chooses the beams of row r that live on, and writes their tokens up to `position`. */
-static void choose(struct loop *loop, struct beams *s, const float *logits, int r, int position)
+/* Chooses the beams of row r that live on, of k candidates of each beam, and writes their tokens up
+ * to `position`. */
+static void choose_row(struct loop *loop, struct beams *s, const int32_t *chosen,
+                       const float *scores, int k, int r, int position)
 {
     const struct generation *g = loop->g;
     const int beams = loop->branches, first = r * beams;
-    for (int b = 0; b < beams; b++)
-        sampler_distribution(g->sampler, logits + (int64_t)(first + b) * loop->V, loop->ids,
-                             loop->probabilities + (int64_t)b * loop->ids, loop->order);
-    beam_step(s->list + first, loop->probabilities, beams, loop->ids, s->next);
+    beam_step(chosen + (int64_t)first * k, scores + (int64_t)first * k, beams, k, s->next);
 
     for (int b = 0; b < beams; b++) {
         const int parent = first + s->next[b].from;
@@ -49,6 +50,19 @@ static void choose(struct loop *loop, struct beams *s, const float *logits, int 
         s->from[first + b] = parent;
         s->list[first + b] = s->next[b];
     }
+}
+
+static struct error *choose(struct loop *loop, struct beams *s, int position)
+{
+    const int k = loop->branches < loop->ids ? loop->branches : loop->ids;
+    const int32_t *chosen;
+    const float *scores;
+    for (int b = 0; b < loop->width; b++)
+        s->scores[b] = s->list[b].score;
+    TRY(loop_largest(loop, position, k, loop->width, NULL, s->scores, &chosen, &scores));
+    for (int r = 0; r < loop->g->rows; r++)
+        choose_row(loop, s, chosen, scores, k, r, position);
+    return NULL;
 }
 
 static bool have_moved(const struct loop *loop, const struct beams *s)
@@ -86,16 +100,14 @@ static struct error *search(struct loop *loop, struct beams *s, const int32_t *p
 
     *filled = g->length;
     for (int position = 1; position < g->length; position++) {
-        const float *logits;
         if (position > loop->first && all_stopped(loop, s, position)) {
             *filled = position;
             return NULL;
         }
-        TRY(loop_advance_tokens(loop, s->tokens, position, &logits));
+        TRY(loop_advance_tokens(loop, s->tokens, position));
         if (position < loop->first)
             continue;
-        for (int r = 0; r < g->rows; r++)
-            choose(loop, s, logits, r, position);
+        TRY(choose(loop, s, position));
         int32_t *const swap = s->tokens;
         s->tokens = s->gathered;
         s->gathered = swap;
@@ -111,7 +123,8 @@ struct error *search_beams(const struct generation *g, const int32_t *prompts, b
     struct loop loop;
     struct beams s;
     int filled;
-    TRY(loop_begin(&loop, g, g->sampler->beams, lay_out, &s));
+    const int beams = g->sampler->beams;
+    TRY(loop_begin(&loop, g, beams, (int64_t)g->rows * beams * beams, lay_out, &s));
     struct error *e = search(&loop, &s, prompts, &filled);
     const int step = all ? 1 : loop.branches;    /* the first beam of a row is the best */
     for (int b = 0, i = 0; !e && b < loop.width; b += step, i++) {

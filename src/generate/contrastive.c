@@ -14,9 +14,9 @@
 
 struct contrast {
     int C;
-    int *candidates;          /* (k): ids of one row */
     float *chances;           /* (width): the candidates' probabilities */
-    int *from;                /* (width) */
+    int32_t *best;            /* (rows): the decoder's row that a row goes on from */
+    int *from;                /* (width): the same of its branches */
     float *hidden;            /* (rows, length, C) of the positions so far */
     float *norms;             /* (rows, length) */
 };
@@ -26,8 +26,8 @@ static void lay_out(void *search, const struct loop *loop, struct arena *arena)
     struct contrast *s = search;
     const size_t cells = (size_t)loop->g->rows * (size_t)loop->g->length;
     s->C = model_spec(loop->g->model)->C;
-    s->candidates = arena_take(arena, (size_t)loop->branches * sizeof *s->candidates);
     s->chances = arena_take(arena, (size_t)loop->width * sizeof *s->chances);
+    s->best = arena_take(arena, (size_t)loop->g->rows * sizeof *s->best);
     s->from = arena_take(arena, (size_t)loop->width * sizeof *s->from);
     s->hidden = arena_take(arena, cells * (size_t)s->C * sizeof *s->hidden);
     s->norms = arena_take(arena, cells * sizeof *s->norms);
@@ -41,12 +41,15 @@ static float dot(const float *a, const float *b, int n)
     return (float)sum;
 }
 
-/* Keeps the hidden state of one position of row r. */
-static void keep(struct contrast *s, const struct loop *loop, int r, int position, const float *state)
+/* Keeps the hidden state that row r goes on from, at one position. */
+static struct error *keep(struct contrast *s, const struct loop *loop, int r, int position,
+                          const float *hidden)
 {
     const int64_t at = (int64_t)r * loop->g->length + position;
+    const float *state = hidden + (int64_t)s->best[r] * s->C;
     memcpy(s->hidden + at * s->C, state, (size_t)s->C * sizeof *state);
     s->norms[at] = sqrtf(dot(state, state, s->C));
+    return isfinite(s->norms[at]) ? NULL : loop_not_finite(position + 1);
 }
 
 /* The largest cosine between a state and those of row r before `position`. */
@@ -65,20 +68,23 @@ static float likeness(const struct contrast *s, const struct loop *loop, int r, 
     return largest;
 }
 
-/* Puts row r's candidates for `position` into the feed; a prompt's own token is the only
+/* Puts all rows' candidates for `position` into the feed; a prompt's own token is the only
  * candidate. */
-static void propose(struct loop *loop, struct contrast *s, const float *logits, int r, int position,
-                    int32_t given)
+static struct error *propose(struct loop *loop, struct contrast *s, const int32_t *tokens,
+                             int position)
 {
     const struct generation *g = loop->g;
-    const int k = loop->branches, first = r * k;
-    sampler_distribution(g->sampler, logits, loop->ids, loop->probabilities, loop->order);
-    sampler_largest(loop->probabilities, loop->ids, k, loop->order, s->candidates);
-    for (int j = 0; j < k; j++) {
+    const int k = loop->branches;
+    const int32_t *candidates;
+    const float *chances;
+    TRY(loop_largest(loop, position, k, g->rows, s->best, NULL, &candidates, &chances));
+    for (int b = 0; b < loop->width; b++) {
+        const int r = b / k;
         const bool free = position >= g->prompt_lengths[r];
-        loop->feed[first + j] = free ? (int32_t)s->candidates[j] : given;
-        s->chances[first + j] = loop->probabilities[s->candidates[j]];
+        loop->feed[b] = free ? candidates[b] : tokens[(int64_t)r * g->length + position];
+        s->chances[b] = chances[b];
     }
+    return NULL;
 }
 
 /* Which of row r's branches scores best: its decoder row. */
@@ -101,21 +107,19 @@ static int choose(const struct loop *loop, const struct contrast *s, const float
     return best;
 }
 
-/* One position of every row; `logits` decide it, and become those of the next. */
-static struct error *step(struct loop *loop, struct contrast *s, int32_t *tokens, int position,
-                          const float **logits)
+/* One position of every row. */
+static struct error *step(struct loop *loop, struct contrast *s, int32_t *tokens, int position)
 {
     const struct generation *g = loop->g;
-    for (int r = 0; r < g->rows; r++)
-        propose(loop, s, *logits + (int64_t)s->from[r * loop->branches] * loop->V, r, position,
-                tokens[(int64_t)r * g->length + position]);
-    TRY(loop_advance(loop, position + 1, logits));
     const float *hidden;
+    TRY(propose(loop, s, tokens, position));
+    TRY(loop_advance(loop));
     TRY(decoder_hidden(loop->decoder, &hidden));
     for (int r = 0; r < g->rows; r++) {
         const int best = choose(loop, s, hidden, r, position);
         tokens[(int64_t)r * g->length + position] = loop->feed[best];
-        keep(s, loop, r, position, hidden + (int64_t)best * s->C);
+        s->best[r] = best;
+        TRY(keep(s, loop, r, position, hidden));
         for (int b = 0; b < loop->branches; b++)
             s->from[r * loop->branches + b] = best;
         if (g->on_token)
@@ -125,21 +129,20 @@ static struct error *step(struct loop *loop, struct contrast *s, int32_t *tokens
 }
 
 /* The prompts' common part: all branches get the same tokens. */
-static struct error *read_prompts(struct loop *loop, struct contrast *s, const int32_t *tokens,
-                                  const float **logits)
+static struct error *read_prompts(struct loop *loop, struct contrast *s, const int32_t *tokens)
 {
     const struct generation *g = loop->g;
+    for (int r = 0; r < g->rows; r++)
+        s->best[r] = r * loop->branches;
     for (int position = 1; position <= loop->first; position++) {
         for (int b = 0; b < loop->width; b++)
             loop->feed[b] = tokens[(int64_t)(b / loop->branches) * g->length + position - 1];
-        TRY(loop_advance(loop, position, logits));
+        TRY(loop_advance(loop));
         const float *hidden;
         TRY(decoder_hidden(loop->decoder, &hidden));
         for (int r = 0; r < g->rows; r++)
-            keep(s, loop, r, position - 1, hidden + (int64_t)r * loop->branches * s->C);
+            TRY(keep(s, loop, r, position - 1, hidden));
     }
-    for (int b = 0; b < loop->width; b++)
-        s->from[b] = b / loop->branches * loop->branches;
     return NULL;
 }
 
@@ -161,12 +164,12 @@ struct error *search_contrastive(const struct generation *g, int32_t *tokens, in
     if (g->sampler->k > ids)
         return error_new(ERROR_USAGE, "contrastive's k is %d; there are only %d tokens to choose "
                          "from", g->sampler->k, ids);
-    TRY(loop_begin(&loop, g, g->sampler->k, lay_out, &s));
-    const float *logits;
-    struct error *e = loop.first < g->length ? read_prompts(&loop, &s, tokens, &logits) : NULL;
+    const int k = g->sampler->k;
+    TRY(loop_begin(&loop, g, k, (int64_t)g->rows * k, lay_out, &s));
+    struct error *e = loop.first < g->length ? read_prompts(&loop, &s, tokens) : NULL;
     int position = loop.first;
     for (; !e && position < g->length && !all_stopped(&loop, tokens, position); position++)
-        e = step(&loop, &s, tokens, position, &logits);
+        e = step(&loop, &s, tokens, position);
     for (int r = 0; !e && ends && r < g->rows; r++)
         ends[r] = loop_row_end(&loop, tokens + (int64_t)r * g->length, g->prompt_lengths[r],
                                position);

@@ -1,56 +1,77 @@
 /* generate.c - fills rows of tokens, position after position, each row by draws of its own. */
 #include "generate/generate.h"
 
+#include "base/philox.h"
 #include "generate/loop.h"
 #include "generate/search.h"
 
-/* What stands at `position` of the rows that are not in their prompt any more; how many have
- * stopped so far. */
-static int fill_position(struct loop *loop, const float *logits, int32_t *tokens, int position,
-                         int *ends)
+struct draws {
+    double *uniforms;      /* (rows) */
+    int *ends;             /* (rows) */
+};
+
+static void lay_out(void *search, const struct loop *loop, struct arena *arena)
+{
+    struct draws *d = search;
+    d->uniforms = arena_take(arena, (size_t)loop->g->rows * sizeof *d->uniforms);
+    d->ends = arena_take(arena, (size_t)loop->g->rows * sizeof *d->ends);
+}
+
+/* An id for each row that is not in its prompt any more. */
+static struct error *choose(struct loop *loop, struct draws *d, int position,
+                            const int32_t **chosen)
+{
+    const struct generation *g = loop->g;
+    struct decoder_draw how = {.ids = loop->ids, .temperature = (float)g->sampler->temperature,
+                                 .uniforms = d->uniforms};
+    sampler_cut(g->sampler, &how.most, &how.mass);
+    for (int r = 0; r < g->rows; r++)
+        d->uniforms[r] = position < g->prompt_lengths[r]
+                             ? -1
+                             : philox_uniform(g->sampler->seed, (uint64_t)(g->first_row + r),
+                                              (uint64_t)position);
+    TRY(decoder_draw(loop->decoder, &how, chosen));
+    return loop_check(*chosen, g->rows, 1, position);
+}
+
+/* Writes what stands at `position` of those rows; how many have stopped so far. */
+static int fill_position(struct loop *loop, struct draws *d, const int32_t *chosen, int32_t *tokens,
+                         int position)
 {
     const struct generation *g = loop->g;
     int stopped = 0;
     for (int r = 0; r < g->rows; r++) {
         int32_t *const row = tokens + (int64_t)r * g->length;
         if (position >= g->prompt_lengths[r]) {
-            sampler_distribution(g->sampler, logits + (int64_t)r * loop->V, loop->ids,
-                                 loop->probabilities, loop->order);
-            row[position] = sampler_draw(g->sampler, loop->probabilities, loop->ids,
-                                         g->first_row + r, position);
-            if (ends[r] == g->length && loop_stops(loop, row[position]))
-                ends[r] = position + 1;
+            row[position] = chosen[r];
+            if (d->ends[r] == g->length && loop_stops(loop, row[position]))
+                d->ends[r] = position + 1;
         }
-        stopped += ends[r] < g->length;
+        stopped += d->ends[r] < g->length;
         if (g->on_token)
             g->on_token(g->self, r, position, row[position]);
     }
     return stopped;
 }
 
-static void lay_out(void *search, const struct loop *loop, struct arena *arena)
-{
-    int **ends = search;
-    *ends = arena_take(arena, (size_t)loop->g->rows * sizeof **ends);
-}
-
-static struct error *draw(const struct generation *g, int32_t *tokens, int *ends_out)
+static struct error *draw(const struct generation *g, int32_t *tokens, int *ends)
 {
     struct loop loop;
-    int *ends;
+    struct draws d;
     struct error *e = NULL;
-    TRY(loop_begin(&loop, g, 1, lay_out, &ends));
+    TRY(loop_begin(&loop, g, 1, 0, lay_out, &d));
     for (int r = 0; r < g->rows; r++)
-        ends[r] = g->length;
+        d.ends[r] = g->length;
     int stopped = 0;
     for (int position = 1; !e && position < g->length && stopped < g->rows; position++) {
-        const float *logits;
-        e = loop_advance_tokens(&loop, tokens, position, &logits);
-        if (!e && position >= loop.first)
-            stopped = fill_position(&loop, logits, tokens, position, ends);
+        const int32_t *chosen;
+        if ((e = loop_advance_tokens(&loop, tokens, position)) || position < loop.first)
+            continue;
+        if (!(e = choose(&loop, &d, position, &chosen)))
+            stopped = fill_position(&loop, &d, chosen, tokens, position);
     }
-    for (int r = 0; !e && ends_out && r < g->rows; r++)
-        ends_out[r] = ends[r];
+    for (int r = 0; !e && ends && r < g->rows; r++)
+        ends[r] = d.ends[r];
     loop_end(&loop);
     return e;
 }

@@ -1,22 +1,18 @@
 /* loop.c - memory, the decoder and stop tokens of a generation. */
 #include "generate/loop.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void lay_out_all(struct loop *loop, loop_lay_out *lay_out, void *search, struct arena *arena)
 {
     loop->feed = arena_take(arena, (size_t)loop->width * sizeof *loop->feed);
-    loop->probabilities =
-        arena_take(arena, (size_t)loop->branches * (size_t)loop->ids * sizeof(float));
-    loop->order = arena_take(arena, (size_t)loop->ids * sizeof *loop->order);
     if (lay_out)
         lay_out(search, loop, arena);
 }
 
 struct error *loop_begin(struct loop *loop, const struct generation *g, int branches,
-                         loop_lay_out *lay_out, void *search)
+                         int64_t candidates, loop_lay_out *lay_out, void *search)
 {
     const struct model_spec *spec = model_spec(g->model);
     if (g->length > spec->positions)
@@ -24,7 +20,7 @@ struct error *loop_begin(struct loop *loop, const struct generation *g, int bran
                          g->length, spec->positions);
     TRY(sampler_check(g->sampler));
 
-    *loop = (struct loop){.g = g, .V = spec->V, .branches = branches, .first = g->length};
+    *loop = (struct loop){.g = g, .branches = branches, .first = g->length};
     loop->ids = g->ids > 0 && g->ids < spec->V ? g->ids : spec->V;
     loop->width = g->rows * branches;
     for (int r = 0; r < g->rows; r++) {
@@ -44,7 +40,7 @@ struct error *loop_begin(struct loop *loop, const struct generation *g, int bran
     arena = (struct arena){.base = loop->memory, .capacity = arena.used};
     lay_out_all(loop, lay_out, search, &arena);
 
-    struct error *e = decoder_create(&loop->decoder, g->model, loop->width, g->length);
+    struct error *e = decoder_create(&loop->decoder, g->model, loop->width, g->length, candidates);
     if (e) {
         loop_end(loop);
         return error_context(e, "preparing to generate %d rows", loop->width);
@@ -58,28 +54,40 @@ void loop_end(struct loop *loop)
     free(loop->memory);
 }
 
-/* A model that diverged gives NaN; choosing by it would print nonsense as if it were text. */
-static struct error *check_logits(const struct loop *loop, const float *logits, int position)
+struct error *loop_advance(struct loop *loop)
 {
-    for (int64_t i = 0; i < (int64_t)loop->width * loop->V; i++)
-        if (!isfinite(logits[i]))
-            return error_new(ERROR_INPUT, "the model's output for position %d is not finite: its "
-                             "weights are damaged, or its training diverged", position);
-    return NULL;
+    return decoder_append(loop->decoder, loop->feed);
 }
 
-struct error *loop_advance(struct loop *loop, int position, const float **logits)
-{
-    TRY(decoder_append(loop->decoder, loop->feed, logits));
-    return position < loop->first ? NULL : check_logits(loop, *logits, position);
-}
-
-struct error *loop_advance_tokens(struct loop *loop, const int32_t *tokens, int position,
-                                  const float **logits)
+struct error *loop_advance_tokens(struct loop *loop, const int32_t *tokens, int position)
 {
     for (int r = 0; r < loop->width; r++)
         loop->feed[r] = tokens[(int64_t)r * loop->g->length + position - 1];
-    return loop_advance(loop, position, logits);
+    return loop_advance(loop);
+}
+
+/* A model that diverged gives NaN; choosing by it would print nonsense as if it were text. */
+struct error *loop_not_finite(int position)
+{
+    return error_new(ERROR_INPUT, "the model's output for position %d is not finite: its weights "
+                     "are damaged, or its training diverged", position);
+}
+
+struct error *loop_check(const int32_t *chosen, int count, int each, int position)
+{
+    for (int i = 0; i < count; i++)
+        if (chosen[(int64_t)i * each] == NOT_FINITE)
+            return loop_not_finite(position);
+    return NULL;
+}
+
+struct error *loop_largest(struct loop *loop, int position, int k, int count, const int32_t *rows,
+                           const float *scores, const int32_t **chosen, const float **values)
+{
+    TRY(decoder_largest(loop->decoder, &(struct decoder_largest){
+        .ids = loop->ids, .temperature = (float)loop->g->sampler->temperature, .k = k,
+        .count = count, .rows = rows, .scores = scores}, chosen, values));
+    return loop_check(*chosen, count, k, position);
 }
 
 bool loop_stops(const struct loop *loop, int32_t token)

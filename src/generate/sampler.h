@@ -43,17 +43,10 @@ MUST_USE struct error *sampler_check(const struct sampler *sampler);
 void sampler_describe(const struct sampler *sampler, char *text, size_t bytes);
 
 /*
- * The probabilities of one position: softmax(logits / temperature) in fp32, which top_k and top_p
- * then cut and renormalise and greedy makes one-hot; for the searches it stays whole. `logits` are
- * finite. `probabilities` (V) is written; `order` (V) is scratch.
+ * How `draw` (kernels/choose.h) cuts the probabilities that this kind draws from: greedy keeps the
+ * first maximum, top_k the k largest, top_p the largest until their mass crosses p (and at most k),
+ * random all. The searches cut nothing.
  */
-void sampler_distribution(const struct sampler *sampler, const float *logits, int V,
-                          float *probabilities, int *order);
-/* The k ids (1 to V) of the largest probabilities, largest first; among equals the lower id first.
- * `order` (V) is scratch. */
-void sampler_largest(const float *probabilities, int V, int k, int *order, int *ids);
-/* Draws from probabilities by the uniform number of (seed, row, position). */
-int sampler_draw(const struct sampler *sampler, const float *probabilities, int V, int64_t row,
-                 int64_t position);
+void sampler_cut(const struct sampler *sampler, int *most, float *mass);
 
 #endif

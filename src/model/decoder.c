@@ -9,6 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void lay_out_choice(struct choice *c, const struct decoder *d, struct arena *arena)
+{
+    const size_t R = (size_t)d->rows, candidates = (size_t)d->candidates;
+    c->uniforms = arena_take(arena, R * sizeof *c->uniforms);
+    c->scores = arena_take(arena, R * sizeof *c->scores);
+    c->from = arena_take(arena, R * sizeof *c->from);
+    c->chosen = arena_take(arena, (R > candidates ? R : candidates) * sizeof *c->chosen);
+    c->values = arena_take(arena, candidates * sizeof *c->values);
+}
+
 static void lay_out(struct decoder *d, struct arena *arena, struct arena *host)
 {
     const struct model *m = d->model;
@@ -29,7 +39,10 @@ static void lay_out(struct decoder *d, struct arena *arena, struct arena *host)
     d->attended = arena_take(arena, R * width * act);
     d->hidden = arena_take(arena, R * (size_t)m->spec.F * act);
     d->logits = arena_take(arena, R * (size_t)m->spec.V * sizeof(float));
-    d->host_logits = arena_take(host, R * (size_t)m->spec.V * sizeof(float));
+    d->probabilities = arena_take(arena, R * (size_t)m->spec.V * sizeof(float));
+    lay_out_choice(&d->choice, d, arena);
+    lay_out_choice(&d->host_choice, d, host);
+    d->host_tokens = arena_take(host, R * sizeof(int32_t));
     d->host_input = arena_take(host, R * C * act);
     d->host_hidden = arena_take(host, R * C * sizeof(float));
     d->host_mask = arena_take(host, 2 * R * (size_t)d->capacity);
@@ -41,14 +54,15 @@ static struct error *allocate(struct decoder *d)
     struct arena arena = {0}, host = {0};
     lay_out(d, &arena, &host);
     TRY(device_allocate(device, &d->memory, arena.used, "the decoder's cache"));
-    TRY(device_allocate_host(device, &d->host_memory, host.used, "logits on the host"));
+    TRY(device_allocate_host(device, &d->host_memory, host.used, "the decoder's choices"));
     arena = (struct arena){.base = d->memory, .capacity = arena.used};
     host = (struct arena){.base = d->host_memory, .capacity = host.used};
     lay_out(d, &arena, &host);
     return NULL;
 }
 
-struct error *decoder_create(struct decoder **out, struct model *model, int rows, int capacity)
+struct error *decoder_create(struct decoder **out, struct model *model, int rows, int capacity,
+                             int64_t candidates)
 {
     struct error *e = NULL;
     if (capacity > model->spec.positions)
@@ -60,6 +74,7 @@ struct error *decoder_create(struct decoder **out, struct model *model, int rows
     d->model = model;
     d->rows = rows;
     d->capacity = capacity;
+    d->candidates = candidates;
     d->cache = calloc((size_t)model->spec.L, sizeof *d->cache);
     d->other = calloc((size_t)model->spec.L, sizeof *d->other);
     if (!d->cache || !d->other) {
@@ -103,17 +118,28 @@ static bool is_seen(const struct model *m, int32_t token)
     return m->spec.family != MODEL_MINI_GPT || token != 0;
 }
 
-struct error *decoder_append(struct decoder *decoder, const int32_t *tokens, const float **logits)
+struct error *decoder_settle(struct decoder *decoder)
+{
+    if (!decoder->behind)
+        return device_check(decoder->model->device);
+    decoder->behind = false;
+    return device_synchronize(decoder->model->device);
+}
+
+struct error *decoder_append(struct decoder *decoder, const int32_t *tokens)
 {
     struct decoder *d = decoder;
     struct model *m = d->model;
     if (d->position >= d->capacity)
         BUG("a decoder of %d positions is asked for one more", d->capacity);
+    TRY(decoder_settle(d));
     const size_t R = (size_t)d->rows, capacity = (size_t)d->capacity;
     for (size_t r = 0; r < R; r++)
         d->host_mask[r * capacity + (size_t)d->position] = is_seen(m, tokens[r]);
+    memcpy(d->host_tokens, tokens, R * sizeof *tokens);
     device_copy_in(m->device, d->mask, d->host_mask, R * capacity);
-    device_copy_in(m->device, d->tokens, tokens, R * sizeof(int32_t));
+    device_copy_in(m->device, d->tokens, d->host_tokens, R * sizeof *tokens);
+    d->behind = true;
 
     m->kernels->embed_forward(m->device, &(struct embed_forward){
         .x = d->x, .tokens = d->tokens, .token_table = m->weights + m->offsets.token,
@@ -123,17 +149,9 @@ struct error *decoder_append(struct decoder *decoder, const int32_t *tokens, con
     for (int l = 0; l < m->spec.L; l++)
         m->block->append(d, l);
     d->head_input = m->block->append_end(d);
-    m->kernels->logits_forward(m->device, &(struct logits_forward){
-        .logits = d->logits, .x = d->head_input,
-        .weight = model_operand(m, m->offsets.head),
-        .bias = m->offsets.head_bias >= 0 ? m->weights + m->offsets.head_bias : NULL,
-        .transposed = m->offsets.tied, .N = d->rows, .C = m->spec.C, .V = m->spec.V,
-    });
-    device_copy_out(m->device, d->host_logits, d->logits, R * (size_t)m->spec.V * sizeof(float));
-    TRY(device_synchronize(m->device));
+    d->has_logits = false;
     d->position++;
-    *logits = d->host_logits;
-    return NULL;
+    return device_check(m->device);
 }
 
 struct error *decoder_hidden(struct decoder *decoder, const float **hidden)
@@ -143,7 +161,8 @@ struct error *decoder_hidden(struct decoder *decoder, const float **hidden)
     const int64_t count = (int64_t)d->rows * m->spec.C;
     device_copy_out(m->device, d->host_input, d->head_input,
                     (size_t)count * dtype_bytes(m->kernels->activation));
-    TRY(device_synchronize(m->device));
+    d->behind = true;
+    TRY(decoder_settle(d));
     *hidden = d->host_hidden;
     if (m->kernels->activation == DTYPE_F32)
         *hidden = d->host_input;
@@ -157,6 +176,7 @@ struct error *decoder_reorder(struct decoder *decoder, const int *from)
 {
     struct decoder *d = decoder;
     const size_t R = (size_t)d->rows, capacity = (size_t)d->capacity;
+    TRY(decoder_settle(d));    /* the mask on the host changes below */
     for (int l = 0; l < d->model->spec.L; l++) {
         for (size_t r = 0; r < R; r++)
             device_copy(d->model->device, (char *)d->other[l] + r * d->row_bytes,

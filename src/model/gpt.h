@@ -87,21 +87,50 @@ MUST_USE struct error *model_logits(struct model *model, const struct batch *bat
 
 struct decoder;
 
-/* Room for `rows` sequences of up to `capacity` positions (at most spec.positions). Each decoder
- * has its own cache and activations, allocated here. The model must outlive it. */
+/* Room for `rows` sequences of up to `capacity` positions (at most spec.positions), and for
+ * `candidates` answers of decoder_largest, count * k. Each decoder has its own cache and
+ * activations, allocated here. The model must outlive it. */
 MUST_USE struct error *decoder_create(struct decoder **out, struct model *model, int rows,
-                                      int capacity);
+                                      int capacity, int64_t candidates);
 void decoder_destroy(struct decoder *decoder);
 /* Forgets all positions. */
 void decoder_reset(struct decoder *decoder);
 
 /*
- * Appends one token to each row (`tokens`, rows of them) and gives the logits that follow it:
- * (rows, V) fp32 in host memory, valid until the next call. The family's masking rule holds: a
- * mini-GPT's token 0 is not seen by later positions.
+ * Appends one token to each row (`tokens`, rows of them). The logits that follow stay on the
+ * device, and are not computed before one of the functions below asks for them: not for a prompt's
+ * inner positions. The family's masking rule holds: a mini-GPT's token 0 is not seen by later
+ * positions.
  */
-MUST_USE struct error *decoder_append(struct decoder *decoder, const int32_t *tokens,
-                                      const float **logits);
+MUST_USE struct error *decoder_append(struct decoder *decoder, const int32_t *tokens);
+
+/* As `draw` of kernels/choose.h, from the last append's logits: an id for each row or NOT_FINITE,
+ * (rows) in host memory, valid until the next call. */
+struct decoder_draw {
+    int ids;
+    float temperature;
+    int most;
+    float mass;
+    const double *uniforms;    /* (rows)  in host memory */
+};
+MUST_USE struct error *decoder_draw(struct decoder *decoder, const struct decoder_draw *how,
+                                      const int32_t **chosen);
+
+/* As `largest` there, of `count` rows: ids and values, (count, k) in host memory, valid until the
+ * next call. */
+struct decoder_largest {
+    int ids;
+    float temperature;
+    int k;
+    int count;                 /* at most as many as the decoder has */
+    const int32_t *rows;       /* (count)  in host memory; NULL: the first ones */
+    const float *scores;       /* (count)  in host memory, may be NULL */
+};
+MUST_USE struct error *decoder_largest(struct decoder *decoder, const struct decoder_largest *how,
+                                       const int32_t **chosen, const float **values);
+
+/* All logits that follow the last append, (rows, V) fp32 into host memory of the caller. */
+MUST_USE struct error *decoder_logits(struct decoder *decoder, float *logits);
 /* What the head read at the last append, (rows, C) fp32 in host memory, valid until the next
  * append: the hidden states that contrastive search compares. */
 MUST_USE struct error *decoder_hidden(struct decoder *decoder, const float **hidden);

@@ -104,6 +104,7 @@ struct model {
 struct decoder {
     struct model *model;
     int rows, capacity, position;
+    int64_t candidates;
     size_t row_bytes;            /* of one row in one layer's cache */
 
     void **cache;                /* L of (rows, 2, NH, capacity, HSP) */
@@ -114,7 +115,20 @@ struct decoder {
     void *x, *x1, *branch;       /* (rows, C) */
     void *qkv, *attended, *hidden;
     const void *head_input;      /* (rows, C) of the last append */
-    float *logits, *host_logits; /* (rows, V) */
+    float *logits;               /* (rows, V) of the last append, if has_logits */
+    bool has_logits;
+    bool behind;                 /* the device may still read or write memory of the host's */
+
+    /* What the kernels of choose.h take and give, and the same on the host. */
+    struct choice {
+        double *uniforms;        /* (rows) */
+        float *scores;           /* (rows) */
+        int32_t *from;           /* (rows) */
+        int32_t *chosen;         /* (rows), or (candidates) */
+        float *values;           /* (candidates) */
+    } choice, host_choice;
+    float *probabilities;        /* (rows, V) */
+    int32_t *host_tokens;        /* (rows) */
     void *host_input;            /* (rows, C): head_input on the host */
     float *host_hidden;          /* the same in fp32 */
 
@@ -141,6 +155,9 @@ static inline struct dropout pass_dropout(const struct model *m, const struct pa
     return dropout_at(pass->training ? m->spec.dropout : 0.0f, m->options.seed,
                       pass->batch->step, l, site, pass->batch->first_sample, pass->T);
 }
+
+/* decoder.c: waits until the device has done with the decoder's memory on the host. */
+MUST_USE struct error *decoder_settle(struct decoder *decoder);
 
 /*
  * branches.c: the two branches beside the residual stream, which both families have. Forward leaves

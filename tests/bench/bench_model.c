@@ -94,17 +94,20 @@ done:
 static struct error *time_decoding(struct model *model, double *best_s)
 {
     struct decoder *decoder;
-    TRY(decoder_create(&decoder, model, 1, DECODED));
+    const double uniform = 0;
+    const struct decoder_draw greedy = {.ids = model_spec(model)->V, .temperature = 1, .most = 1,
+                                          .uniforms = &uniform};
+    TRY(decoder_create(&decoder, model, 1, DECODED, 0));
     struct error *e = NULL;
     for (int run = 0; run < 1 + DECODE_RUNS && !e; run++) {
         int32_t token = 1;
         decoder_reset(decoder);
         const double start_s = clock_now_s();
         for (int i = 0; i < DECODED && !e; i++) {
-            const float *logits;
-            e = decoder_append(decoder, &token, &logits);
-            for (int v = 1; v < model_spec(model)->V && !e; v++)    /* greedy */
-                token = logits[v] > logits[token] ? v : token;
+            const int32_t *chosen;
+            if (!(e = decoder_append(decoder, &token)) &&
+                !(e = decoder_draw(decoder, &greedy, &chosen)))
+                token = *chosen;
         }
         const double took_s = (clock_now_s() - start_s) / (double)DECODED;
         if (run > 0 && took_s < *best_s)

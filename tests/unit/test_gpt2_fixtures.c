@@ -120,19 +120,21 @@ static void check_decoder(struct fixture_rig *rig, const struct batch *batch, do
     fixture_rig_reset(rig);
     assert_ok(model_logits(rig->model, &whole, logits));
     struct decoder *decoder;
-    assert_ok(decoder_create(&decoder, rig->model, B, T));
+    assert_ok(decoder_create(&decoder, rig->model, B, T, 0));
     int32_t *tokens = malloc((size_t)B * sizeof *tokens);
+    float *next = malloc((size_t)B * (size_t)V * sizeof *next);
     for (int t = 0; t < T; t++) {
-        const float *next;
         for (int b = 0; b < B; b++)
             tokens[b] = batch->tokens[b * T + t];
-        assert_ok(decoder_append(decoder, tokens, &next));
+        assert_ok(decoder_append(decoder, tokens));
+        assert_ok(decoder_logits(decoder, next));
         for (int b = 0; b < B; b++)
             assert_close("decoded logits", next + b * V,
                          logits + ((int64_t)b * T + t) * V, V, bound);
     }
     free(all);
     free(tokens);
+    free(next);
     free(logits);
     decoder_destroy(decoder);
 }

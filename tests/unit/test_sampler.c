@@ -1,9 +1,11 @@
-/* test_sampler.c - distributions, draws and beam steps, alone. */
+/* test_sampler.c - random numbers, samplers' numbers and beam steps, alone. */
 #include "testing.h"
 
 #include "generate/beam.h"
 #include "base/philox.h"
 #include "generate/sampler.h"
+
+#include <limits.h>
 
 static struct sampler sampler_of(enum sampler_kind kind)
 {
@@ -44,74 +46,29 @@ static void test_seed_row_and_position_each_change_the_draw(void **state)
     assert_true(philox_uniform(0, 0, 1ull << 40) != philox_uniform(0, 0, 0));
 }
 
-static void test_top_k_keeps_the_lower_id_of_equals(void **state)
+/* What the kernel is asked for; that it does so is test_kernels_choose's. */
+static void test_each_kind_cuts_what_it_says(void **state)
 {
     (void)state;
-    const float logits[] = {0, 1, 0, 1, 1, -2};
-    float probabilities[6];
-    int order[6];
-    struct sampler sampler = sampler_of(SAMPLER_TOP_K);
-    sampler.k = 2;
-    sampler_distribution(&sampler, logits, 6, probabilities, order);
-    const float first_two[] = {0, 0.5f, 0, 0.5f, 0, 0};
-    assert_close("two of three equals", probabilities, first_two, 6, 1e-6);
-
-    sampler.k = 4;
-    sampler_distribution(&sampler, logits, 6, probabilities, order);
-    assert_true(probabilities[0] > 0 && probabilities[2] == 0);
-
-    sampler.k = 100;
-    sampler_distribution(&sampler, logits, 6, probabilities, order);
-    for (int v = 0; v < 6; v++)
-        assert_true(probabilities[v] > 0);
-}
-
-/* An entry stays while what stands before it is at most p: 0.25 and 0.5 are, 0.75 is not. */
-static void test_top_p_keeps_the_entry_that_crosses(void **state)
-{
-    (void)state;
-    const float logits[] = {3, 3, 3, 3};
-    float probabilities[4];
-    int order[4];
-    struct sampler sampler = sampler_of(SAMPLER_TOP_P);
-    sampler.k = 0;
-    sampler_distribution(&sampler, logits, 4, probabilities, order);
-    const float three[] = {1 / 3.0f, 1 / 3.0f, 1 / 3.0f, 0};
-    assert_close("p 0.5 of quarters", probabilities, three, 4, 1e-6);
-
-    sampler.p = 0;
-    sampler_distribution(&sampler, logits, 4, probabilities, order);
-    const float one[] = {1, 0, 0, 0};
-    assert_close("p 0", probabilities, one, 4, 1e-6);
-
-    sampler.p = 1;
-    sampler_distribution(&sampler, logits, 4, probabilities, order);
-    const float all[] = {0.25f, 0.25f, 0.25f, 0.25f};
-    assert_close("p 1", probabilities, all, 4, 1e-6);
-}
-
-static void test_greedy_takes_the_first_maximum(void **state)
-{
-    (void)state;
-    const float logits[] = {-1, 5, 2, 5};
-    float probabilities[4];
-    int order[4];
-    const struct sampler sampler = sampler_of(SAMPLER_GREEDY);
-    sampler_distribution(&sampler, logits, 4, probabilities, order);
-    for (int position = 0; position < 100; position++)
-        assert_int_equal(sampler_draw(&sampler, probabilities, 4, 7, position), 1);
-}
-
-static void test_extreme_logits_stay_a_distribution(void **state)
-{
-    (void)state;
-    const float logits[] = {3e38f, -3e38f, 3e38f, 0};
-    float probabilities[4];
-    int order[4];
-    struct sampler sampler = sampler_of(SAMPLER_RANDOM);
-    sampler_distribution(&sampler, logits, 4, probabilities, order);
-    const float expected[] = {0.5f, 0, 0.5f, 0};
-    assert_close("huge logits", probabilities, expected, 4, 1e-6);
+    static const struct {
+        enum sampler_kind kind;
+        int k, most;
+        float mass;
+    } cases[] = {
+        {SAMPLER_GREEDY, 3, 1, INFINITY},     {SAMPLER_RANDOM, 3, 0, INFINITY},
+        {SAMPLER_TOP_K, 3, 3, INFINITY},      {SAMPLER_TOP_P, 0, INT_MAX, 0.5f},
+        {SAMPLER_TOP_P, 4, 4, 0.5f},          {SAMPLER_BEAM, 3, 0, INFINITY},
+        {SAMPLER_CONTRASTIVE, 3, 0, INFINITY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sampler sampler = sampler_of(cases[i].kind);
+        int most;
+        float mass;
+        sampler.k = cases[i].k;
+        sampler_cut(&sampler, &most, &mass);
+        assert_int_equal(most, cases[i].most);
+        assert_true(mass == cases[i].mass);
+    }
 }
 
 static void test_impossible_numbers_are_refused(void **state)
@@ -150,27 +107,31 @@ static int compare_candidates(const void *a, const void *b)
     return x->token - y->token;
 }
 
-/* Against sorting all candidates; probabilities of few values, so that ties abound. */
+/* Against sorting all candidates; scores of few values, so that ties abound. */
 static void test_beam_step_takes_the_best_of_all_candidates(void **state)
 {
     (void)state;
-    enum { BEAMS = 4, V = 9 };
+    enum { BEAMS = 4, MOST = 9 };
     for (uint64_t trial = 0; trial < 200; trial++) {
-        float probabilities[BEAMS * V];
-        struct beam beams[BEAMS], next[BEAMS], all[BEAMS * V];
-        for (uint64_t i = 0; i < BEAMS * V; i++)
-            probabilities[i] = (float)floor(4 * philox_uniform(1, trial, i)) / 4;
-        if (trial == 0)
-            beam_start(beams, BEAMS);
-        for (uint64_t b = 0; trial > 0 && b < BEAMS; b++)
-            beams[b] = (struct beam){.score = (float)-floor(2 * philox_uniform(2, trial, b))};
-        for (int b = 0; b < BEAMS; b++)
-            for (int v = 0; v < V; v++)
-                all[b * V + v] = (struct beam){
-                    .score = logf(probabilities[b * V + v]) + beams[b].score, .from = b, .token = v,
-                };
-        qsort(all, BEAMS * V, sizeof all[0], compare_candidates);
-        beam_step(beams, probabilities, BEAMS, V, next);
+        const int V = trial % 2 ? MOST : 3, k = V < BEAMS ? V : BEAMS;
+        struct beam next[BEAMS], all[BEAMS * MOST], one[MOST];
+        int32_t tokens[BEAMS * BEAMS];
+        float scores[BEAMS * BEAMS];
+        for (int b = 0; b < BEAMS; b++) {
+            for (int v = 0; v < V; v++) {
+                const uint64_t i = (uint64_t)(b * V + v);
+                one[v] = (struct beam){
+                    .score = (float)-floor(6 * philox_uniform(1, trial, i)), .from = b, .token = v};
+                all[i] = one[v];
+            }
+            qsort(one, (size_t)V, sizeof one[0], compare_candidates);
+            for (int i = 0; i < k; i++) {
+                tokens[b * k + i] = one[i].token;
+                scores[b * k + i] = one[i].score;
+            }
+        }
+        qsort(all, (size_t)(BEAMS * V), sizeof all[0], compare_candidates);
+        beam_step(tokens, scores, BEAMS, k, next);
         for (int b = 0; b < BEAMS; b++) {
             assert_true(next[b].score == all[b].score);
             assert_int_equal(next[b].from, all[b].from);
@@ -184,10 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_philox_gives_the_published_numbers),
         cmocka_unit_test(test_seed_row_and_position_each_change_the_draw),
-        cmocka_unit_test(test_top_k_keeps_the_lower_id_of_equals),
-        cmocka_unit_test(test_top_p_keeps_the_entry_that_crosses),
-        cmocka_unit_test(test_greedy_takes_the_first_maximum),
-        cmocka_unit_test(test_extreme_logits_stay_a_distribution),
+        cmocka_unit_test(test_each_kind_cuts_what_it_says),
         cmocka_unit_test(test_impossible_numbers_are_refused),
         cmocka_unit_test(test_beam_step_takes_the_best_of_all_candidates),
     };

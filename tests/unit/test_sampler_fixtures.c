@@ -1,17 +1,67 @@
-/* test_sampler_fixtures.c - the distributions KerasHub's samplers leave, and draws from them. */
+/* test_sampler_fixtures.c - the distributions KerasHub's samplers leave, and draws from them, on
+ * the CPU or, given "cuda", on a GPU. */
 #include "testing.h"
 
+#include "base/philox.h"
 #include "generate/sampler.h"
 #include "json_fixture.h"
+#include "kernels/kernels.h"
+#include "test_device.h"
 
-enum { MOST = 4096, DRAWS = 200000 };
+enum { MOST = 16, DRAWS = 200000 };
 
 struct sampler_case {
     struct sampler sampler;
     int V;
-    float logits[MOST], expected[MOST], probabilities[MOST];
-    int order[MOST];
+    float logits[MOST], expected[MOST];
 };
+
+/* Device memory for DRAWS rows, and what comes back. */
+static struct {
+    struct device *device;
+    const struct kernels *k;
+    struct draw draw;
+    float logits[DRAWS * MOST], probabilities[MOST];
+    double uniforms[DRAWS];
+    int32_t chosen[DRAWS];
+} rig;
+
+static void rig_open(const char *kind)
+{
+    const struct kernel_limits limits = {.N = 1, .T = 1, .C = 1, .F = 1, .NH = 1, .HS = 1,
+                                         .V = MOST};
+    void *memory[4];
+    const size_t bytes[4] = {sizeof rig.chosen, sizeof rig.logits, sizeof rig.logits,
+                             sizeof rig.uniforms};
+    assert_ok(device_open(&rig.device, &(struct device_options){.kind = kind}));
+    assert_ok(kernels_for(&rig.k, rig.device, DTYPE_F32));
+    assert_ok(rig.k->reserve(rig.device, &limits));
+    for (int i = 0; i < 4; i++)
+        assert_ok(device_allocate(rig.device, &memory[i], bytes[i], "draws"));
+    rig.draw = (struct draw){.chosen = memory[0], .probabilities = memory[1], .logits = memory[2],
+                             .uniforms = memory[3], .B = DRAWS};
+}
+
+/* DRAWS rows of a case's logits, each with a uniform number of its row or of its position. */
+static void draw(const struct sampler_case *c, bool by_rows)
+{
+    struct draw *d = &rig.draw;
+    for (int i = 0; i < DRAWS; i++) {
+        memcpy(rig.logits + (int64_t)i * c->V, c->logits, (size_t)c->V * sizeof c->logits[0]);
+        rig.uniforms[i] = philox_uniform(c->sampler.seed, by_rows ? (uint64_t)i : 3,
+                                         by_rows ? 3 : (uint64_t)i);
+    }
+    d->V = d->ids = c->V;
+    d->temperature = (float)c->sampler.temperature;
+    sampler_cut(&c->sampler, &d->most, &d->mass);
+    device_copy_in(rig.device, (void *)d->logits, rig.logits, sizeof rig.logits);
+    device_copy_in(rig.device, (void *)d->uniforms, rig.uniforms, sizeof rig.uniforms);
+    rig.k->draw(rig.device, d);
+    device_copy_out(rig.device, rig.chosen, d->chosen, sizeof rig.chosen);
+    device_copy_out(rig.device, rig.probabilities, d->probabilities,
+                    (size_t)c->V * sizeof(float));
+    assert_ok(device_synchronize(rig.device));
+}
 
 static void read_floats(const cJSON *array, float *out, int expected)
 {
@@ -43,9 +93,11 @@ static void check_draws(const struct sampler_case *c, bool by_rows)
 {
     static int64_t counts[MOST];
     memset(counts, 0, sizeof counts);
-    for (int i = 0; i < DRAWS; i++)
-        counts[sampler_draw(&c->sampler, c->probabilities, c->V, by_rows ? i : 3,
-                            by_rows ? 3 : i)]++;
+    draw(c, by_rows);
+    for (int i = 0; i < DRAWS; i++) {
+        assert_in_range(rig.chosen[i], 0, c->V - 1);
+        counts[rig.chosen[i]]++;
+    }
     double statistic = 0;
     int freedom = -1;
     for (int v = 0; v < c->V; v++) {
@@ -74,28 +126,30 @@ static void test_distributions_and_draws_are_kerashubs(void **state)
         read_case(file, json, &c);
         sampler_describe(&c.sampler, name, sizeof name);
         print_message("%s\n", name);
-        sampler_distribution(&c.sampler, c.logits, c.V, c.probabilities, c.order);
-        assert_close(name, c.probabilities, c.expected, c.V, 1e-5);
         check_draws(&c, true);
+        assert_close(name, rig.probabilities, c.expected, c.V, 1e-5);
         check_draws(&c, false);
         checked++;
     }
     assert_true(checked > 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char folder[512], path[600];
+    const char *device = test_device(argc > 1 ? argv[1] : "cpu");
     if (!fixtures_folder("gpt2", folder, sizeof folder)) {
         puts("skipped: no fixtures (GALLEY_FIXTURES)");
         return 77;
     }
     snprintf(path, sizeof path, "%s/samplers.json", folder);
     cJSON *file = json_fixture_open(path);
+    rig_open(device);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(test_distributions_and_draws_are_kerashubs, file),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     cJSON_Delete(file);
+    device_close(rig.device);
     return failed;
 }
