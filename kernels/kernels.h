@@ -83,7 +83,8 @@ struct layernorm_forward {
  * It is the gradient of x, and of delta too where nothing was dropped; else `ddelta` is. */
 struct layernorm_backward {
     void *dsum;                /* (N, C) act  out; may be one of its inputs */
-    void *ddelta;              /* (N, C) act  out: dropout of dsum; NULL: not wanted; may be an input */
+    void *ddelta;              /* (N, C) act  out: dropout of dsum; NULL: not wanted; may be an
+                                * input */
     float *dweight, *dbias;    /* (C)  added to */
     const void *dy, *dy_more;  /* (N, C) act  in: their sum is the gradient; dy_more may be NULL */
     const void *dresidual;     /* (N, C) act  in, may be NULL */
@@ -323,7 +324,8 @@ struct plan_update {
     int64_t growth_steps;            /* 0: losses are not scaled */
     double scale_divisor;            /* loss_scale is of the mean over so many positions */
     double spike_sigma;              /* 0: spikes are not looked for */
-    bool sums_squares;               /* adam gets `squares` summed in fp32: theirs must be finite too */
+    bool sums_squares;               /* adam gets `squares` summed in fp32: theirs must be finite
+                                      * too */
 };
 
 /*

@@ -1,7 +1,8 @@
 /* fixture_rig.c - a model with a fixture's weights; see fixture_rig.h. */
 #include "fixture_rig.h"
 
-bool fixture_rig_open(struct fixture_rig *rig, const char *path, const char *device, enum dtype type)
+bool fixture_rig_open(struct fixture_rig *rig, const char *path, const char *device,
+                      enum dtype type)
 {
     assert_ok(device_open(&rig->device, &(struct device_options){.kind = device}));
     struct error *e = kernels_for(&rig->kernels, rig->device, type);
@@ -53,8 +54,8 @@ static void cut_key_bias(const struct parameter *t, float *got, float *expected)
     }
 }
 
-void fixture_rig_compare(struct fixture_rig *rig, const char *group, const float *flat, double factor,
-                         double bound)
+void fixture_rig_compare(struct fixture_rig *rig, const char *group, const float *flat,
+                         double factor, double bound)
 {
     keras_fixture_tensors(&rig->fixture, group, rig->parameters, rig->expected);
     assert_ok(device_synchronize(rig->device));

@@ -19,7 +19,8 @@ struct fixture_rig {
 };
 
 /* False, with the reason printed, where the device has no such arithmetic. */
-bool fixture_rig_open(struct fixture_rig *rig, const char *path, const char *device, enum dtype type);
+bool fixture_rig_open(struct fixture_rig *rig, const char *path, const char *device,
+                      enum dtype type);
 void fixture_rig_close(struct fixture_rig *rig);
 /* The fixture's weights again, and no gradients. */
 void fixture_rig_reset(struct fixture_rig *rig);
@@ -31,8 +32,8 @@ void fixture_rig_reset(struct fixture_rig *rig);
  * its own size (Keras's float32 and float64 differ by 3e-4 there). It must only stay as small as
  * five steps of 0.01 make it.
  */
-void fixture_rig_compare(struct fixture_rig *rig, const char *group, const float *flat, double factor,
-                         double bound);
+void fixture_rig_compare(struct fixture_rig *rig, const char *group, const float *flat,
+                         double factor, double bound);
 
 /* The schedule and the optimizer that the attributes of `group` describe; for optimizer_destroy. */
 struct schedule fixture_rig_schedule(const struct fixture_rig *rig, const char *group);

@@ -116,8 +116,8 @@ static const char *layer_word(const struct keras_fixture *fixture)
 }
 
 /* Where a tensor that is one in Keras too stands below its group. */
-static void tensor_path(const struct keras_fixture *fixture, int layer, const char *rest, char *path,
-                        size_t bytes)
+static void tensor_path(const struct keras_fixture *fixture, int layer, const char *rest,
+                        char *path, size_t bytes)
 {
     if (layer >= 0 && !strncmp(rest, "attention/output/", 17))
         snprintf(path, bytes, "%s_%d/attention_output/%s", layer_word(fixture), layer, rest + 17);

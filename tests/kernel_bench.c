@@ -242,7 +242,8 @@ static void compare(struct bench *b, const char *what, const float *got, const d
     assert_close(what, got, e, n, cancelled ? b->bound / sqrt(norm) : b->bound);
 }
 
-void check_act(struct bench *b, const char *what, const void *got, const double *expected, int64_t n)
+void check_act(struct bench *b, const char *what, const void *got, const double *expected,
+               int64_t n)
 {
     compare(b, what, bench_get_act(b, got, n), expected, n);
 }

@@ -62,7 +62,8 @@ float *bench_get_act(struct bench *b, const void *device, int64_t n);
 double *bench_zeros(struct bench *b, int64_t n);
 
 /* What is in device memory against float64, within the bench's bound. */
-void check_act(struct bench *b, const char *what, const void *got, const double *expected, int64_t n);
+void check_act(struct bench *b, const char *what, const void *got, const double *expected,
+               int64_t n);
 void check_floats(struct bench *b, const char *what, const float *got, const double *expected,
                   int64_t n);
 

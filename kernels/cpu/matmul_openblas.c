@@ -56,8 +56,8 @@ struct error *matmul_run(struct matmul_engine *engine, const struct matmul *prod
     (void)engine;
     const struct matmul *p = product;
     if (p->operands != DTYPE_F32 || p->result != DTYPE_F32)
-        return error_new(ERROR_DEVICE, "OpenBLAS has no bf16 products; use train.precision fp32, or "
-                         "build with oneDNN");
+        return error_new(ERROR_DEVICE, "OpenBLAS has no bf16 products; use train.precision fp32, "
+                         "or build with oneDNN");
     cblas_sgemm(CblasRowMajor, p->transpose_a ? CblasTrans : CblasNoTrans,
                 p->transpose_b ? CblasTrans : CblasNoTrans, (int)p->M, (int)p->N, (int)p->K, 1.0f,
                 p->a, (int)(p->transpose_a ? p->M : p->K), p->b,

@@ -137,7 +137,8 @@ static inline int64_t first_key_of(const int32_t *first_key, int64_t b, int64_t 
 
 /* The first key that any of `queries` queries from t on sees, down to a block's boundary: what
  * stands before it need not be computed. */
-static int64_t first_column(const int32_t *first_key, int64_t b, int64_t t, int64_t queries, int64_t T)
+static int64_t first_column(const int32_t *first_key, int64_t b, int64_t t, int64_t queries,
+                            int64_t T)
 {
     if (!first_key)
         return 0;

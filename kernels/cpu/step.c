@@ -33,8 +33,8 @@ void cpu_plan_update(struct device *device, enum dtype act, const struct plan_up
     const double clip = a->clip_norm > 0 && norm > a->clip_norm ? a->clip_norm / norm : 1.0;
     const int64_t k = s->updates - a->rates->first;
     if (k < 0 || k >= UPDATE_RATES) {
-        device_fail(device, error_new(ERROR_DEVICE, "in kernel plan_update: rates from update %lld on, "
-                                      "not for update %lld", (long long)a->rates->first,
+        device_fail(device, error_new(ERROR_DEVICE, "in kernel plan_update: rates from update %lld "
+                                      "on, not for update %lld", (long long)a->rates->first,
                                       (long long)s->updates));
         return;
     }

@@ -201,7 +201,8 @@ static struct error *attach_state(struct device *device)
     return NULL;
 }
 
-struct error *kernels_for_cpu(const struct kernels **out, struct device *device, enum dtype activation)
+struct error *kernels_for_cpu(const struct kernels **out, struct device *device,
+                              enum dtype activation)
 {
     if (!device_attached(device))
         TRY(attach_state(device));

@@ -12,8 +12,8 @@ struct adam_constants {
     bool decayed;
 };
 
-__device__ inline void update(const struct adam_constants &k, const struct update_plan *plan, float &p,
-                              float &m, float &v, float gradient, const float *square)
+__device__ inline void update(const struct adam_constants &k, const struct update_plan *plan,
+                              float &p, float &m, float &v, float gradient, const float *square)
 {
     const float scale = plan->gradient_scale;
     const float g = gradient * scale;
@@ -72,8 +72,8 @@ void cuda_add(struct device *device, enum dtype, const struct add *a)
         return;
     const unsigned blocks = (unsigned)((a->count + THREADS - 1) / THREADS);
     cuda_launched(device,
-                  launch(device_cuda_stream(device), dim3(blocks), dim3(THREADS), 0, add_kernel, a->y,
-                         a->x, a->count),
+                  launch(device_cuda_stream(device), dim3(blocks), dim3(THREADS), 0, add_kernel,
+                         a->y, a->x, a->count),
                   "add", "%lld elements", (long long)a->count);
 }
 

@@ -164,7 +164,8 @@ __device__ inline void load_shown(uint8_t *shown, const visibility &v, int start
 }
 
 /* What the probability of one key for one query is multiplied with. */
-__device__ inline float probability_factor(const struct dropout &d, int query, int key, int b, int head)
+__device__ inline float probability_factor(const struct dropout &d, int query, int key, int b,
+                                           int head)
 {
     uint32_t words[4];
     dropout_bits(d.key, (uint32_t)key / 8, (uint32_t)query, (uint32_t)(d.first_sample + b),
@@ -173,7 +174,8 @@ __device__ inline float probability_factor(const struct dropout &d, int query, i
 }
 
 /* The same of a lane's pair of keys; `key` is even. */
-__device__ inline void drop_pair(float *p, const struct dropout &d, int query, int key, int b, int head)
+__device__ inline void drop_pair(float *p, const struct dropout &d, int query, int key, int b,
+                                 int head)
 {
     drop<2>(p, d, (uint32_t)key, (uint32_t)query, (uint32_t)(d.first_sample + b), (uint32_t)head);
 }

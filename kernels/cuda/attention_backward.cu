@@ -91,8 +91,8 @@ template <typename T> __global__ void attention_dot_kernel(const backward_argume
 }
 
 /* What a score s and its dP become: P in s, and dS in dp. m: dropout's factor. */
-__device__ inline void differentiate(float &s, float &dp, bool seen, float scale, float lse, float D,
-                                     float m)
+__device__ inline void differentiate(float &s, float &dp, bool seen, float scale, float lse,
+                                     float D, float m)
 {
     const float p = seen ? exp2f(s * scale - lse * LOG2_E) : 0.0f;
     dp = p * (dp * m - D);

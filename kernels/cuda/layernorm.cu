@@ -83,7 +83,8 @@ __device__ void load_gradient(float *g, const T *dy, const T *dy_more, int64_t a
 
 /* partial (blocks, 2, C): the block's sums for weight and bias. */
 template <typename T, int W>
-__global__ void layernorm_backward_kernel(T *dsum, T *ddelta, float *partial, const T *dy, const T *dy_more,
+__global__ void layernorm_backward_kernel(T *dsum, T *ddelta, float *partial, const T *dy,
+                                          const T *dy_more,
                                           const T *dresidual, const T *sum, const float *means,
                                           const float *rstds, const float *weight, int64_t N, int C,
                                           struct dropout dropout)
@@ -175,13 +176,14 @@ template <typename T> void backward(struct device *device, const struct layernor
     float *partial =
         static_cast<float *>(cuda_scratch(device, blocks * 2 * (size_t)a->C * sizeof(float)));
     const bool aligned =
-        rows_are_aligned<T>(a->C, a->dsum, a->ddelta, a->dy, a->dy_more, a->dresidual, a->sum, a->weight);
+        rows_are_aligned<T>(a->C, a->dsum, a->ddelta, a->dy, a->dy_more, a->dresidual, a->sum,
+                            a->weight);
     with_width<T>(aligned, [&](auto width) {
         cuda_launched(device,
                       launch(device_cuda_stream(device), dim3(blocks), dim3(WARP, warps),
                              shared_bytes, layernorm_backward_kernel<T, decltype(width)::value>,
-                             static_cast<T *>(a->dsum), static_cast<T *>(a->ddelta), partial, static_cast<const T *>(a->dy),
-                             static_cast<const T *>(a->dy_more),
+                             static_cast<T *>(a->dsum), static_cast<T *>(a->ddelta), partial,
+                             static_cast<const T *>(a->dy), static_cast<const T *>(a->dy_more),
                              static_cast<const T *>(a->dresidual), static_cast<const T *>(a->sum),
                              a->mean, a->rstd, a->weight, a->N, a->C, a->dropout),
                       "layernorm_backward", "%lld x %d", (long long)a->N, a->C);

@@ -248,11 +248,12 @@ static struct error *check_reproducible(const struct config *config, int world_s
                          "train.micro_batch", (long long)micro, (long long)batch);
     if (!is_power_of_two(world_size) || world_size > batch / micro)
         return error_new(ERROR_USAGE, "train.reproducible needs a power of two of ranks, at most "
-                         "train.global_batch / train.micro_batch = %lld, found %d", (long long)(batch / micro),
-                         world_size);
+                         "train.global_batch / train.micro_batch = %lld, found %d",
+                         (long long)(batch / micro), world_size);
     if (config->device.threads == 0)
-        return error_new(ERROR_USAGE, "train.reproducible needs device.threads, the same for every number of "
-                         "ranks: sums within a kernel depend on it; set device.threads=1 or more");
+        return error_new(ERROR_USAGE, "train.reproducible needs device.threads, the same for every "
+                         "number of ranks: sums within a kernel depend on it; set "
+                         "device.threads=1 or more");
     return NULL;
 }
 

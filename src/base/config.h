@@ -46,7 +46,8 @@ struct config_sample {
 struct config {
     struct {
         char *folder;             /* runs/mini-gpt */
-        char *start_from;         /* a model whose weights, sizes and tokenizer a new run begins with */
+        char *start_from;         /* a model whose weights, sizes and tokenizer a new run begins
+                                   * with */
         int64_t seed;
         bool allow_changed_data;  /* resume although the training data differs */
         char *time_limit;         /* "hours:minutes:seconds"; empty: the batch system's, if it tells */

@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-enum config_type { CONFIG_INT, CONFIG_DOUBLE, CONFIG_BOOL, CONFIG_STRING, CONFIG_CHOICE, CONFIG_LIST };
+enum config_type { CONFIG_INT, CONFIG_DOUBLE, CONFIG_BOOL, CONFIG_STRING, CONFIG_CHOICE,
+    CONFIG_LIST };
 
 struct config_key {
     const char *name;           /* "section.key"; keys of a sample have no section */

@@ -50,7 +50,8 @@ static struct error *set_double(double *out, const struct config_key *key, const
     char *end;
     const double value = strtod(text, &end);
     if (end == text || *end)
-        return error_new(ERROR_USAGE, "%s%s is \"%s\"; it must be a number", where, key->name, text);
+        return error_new(ERROR_USAGE, "%s%s is \"%s\"; it must be a number", where, key->name,
+                         text);
     if (!(value >= key->low && value <= key->high))
         return error_new(ERROR_USAGE, "%s%s is %g; it must be from %g to %g", where, key->name,
                          value, key->low, key->high);

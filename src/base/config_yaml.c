@@ -169,8 +169,8 @@ static struct error *read_section(struct reader *r)
     if (r->event.type == YAML_SCALAR_EVENT && r->event.data.scalar.length == 0)
         return NULL;    /* "section:" with nothing in it */
     if (r->event.type != YAML_MAPPING_START_EVENT)
-        return error_new(ERROR_USAGE, "%ssection %s must hold keys (%s:\\n    key: value)", r->where,
-                         section, section);
+        return error_new(ERROR_USAGE, "%ssection %s must hold keys (%s:\\n    key: value)",
+                         r->where, section, section);
     for (;;) {
         TRY(next(r));
         if (r->event.type == YAML_MAPPING_END_EVENT)

@@ -64,6 +64,7 @@ void error_destroy(struct error *error);
 
 /* A broken invariant of ours, never bad input: prints file and line and aborts. */
 #define BUG(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
-__attribute__((noreturn)) void bug_at(const char *file, int line, const char *format, ...) PRINTF_LIKE(3, 4);
+__attribute__((noreturn)) void bug_at(const char *file, int line, const char *format,
+                                      ...) PRINTF_LIKE(3, 4);
 
 #endif

@@ -111,7 +111,8 @@ static void hand_over(struct outlet *o, const char *text, size_t bytes)
     bool clear = write_rest(o);
     if (clear && o->dropped > 0) {
         char missing[64];
-        const int n = snprintf(missing, sizeof missing, "(%ld lines are missing: nobody read them)\n",
+        const int n = snprintf(missing, sizeof missing, "(%ld lines are missing: "
+                               "nobody read them)\n",
                                o->dropped);
         if (write_text(o, missing, (size_t)n))
             o->dropped = 0;

@@ -35,8 +35,8 @@ static struct error *check_launch(const struct cli *cli)
     const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
     if (comm_world_size(cli->comm) > 1 || !tasks || atoi(tasks) <= 1 || getenv("OMPI_COMM_WORLD_SIZE"))
         return NULL;
-    return error_new(ERROR_USAGE, "srun started %s tasks, but each of them is alone: this MPI was not "
-                     "told of the others; use srun --mpi=pmix, or mpirun", tasks);
+    return error_new(ERROR_USAGE, "srun started %s tasks, but each of them is alone: this MPI was "
+                     "not told of the others; use srun --mpi=pmix, or mpirun", tasks);
 }
 
 void cli_cores(const struct comm *comm, int *allowed, int *share)

@@ -50,8 +50,8 @@ static struct error *parse(struct request *r, int argc, char **argv)
     if (rest.count > 0)
         return error_new(ERROR_USAGE, "galley corpus takes options only, not \"%s\"", rest.list[0]);
     if (!r->output && !r->entropy)
-        return error_new(ERROR_USAGE, "galley corpus needs --output FILE (- is standard output), or "
-                         "--entropy");
+        return error_new(ERROR_USAGE, "galley corpus needs --output FILE (- is standard output), "
+                         "or --entropy");
     return NULL;
 }
 
@@ -104,8 +104,8 @@ static struct error *write_stories(const struct request *r, FILE *out, struct en
 static void print_entropy(const struct request *r, const struct totals *t)
 {
     const double bits = t->nats / log(2);
-    printf("entropy  %.3f bits a sentence, %.4f bits a word, %.4f bits a byte (%lld stories, exact: "
-           "every text has one derivation)\n", bits / (double)t->sentences,
+    printf("entropy  %.3f bits a sentence, %.4f bits a word, %.4f bits a byte (%lld stories, "
+           "exact: every text has one derivation)\n", bits / (double)t->sentences,
            bits / (double)t->words, bits / (double)t->bytes, t->stories);
     if (r->vocabulary && t->tokens > 0)
         printf("bound    perplexity %.4f: %.4f nats a token over the %lld stories of at most %lld "

@@ -71,8 +71,8 @@ static void check_cores(const struct patient *p, struct finding *f)
     if (ranks > node)
         find(f, DOUBTFUL, "%d ranks share %d cores; start fewer", ranks, node);
     else if (allowed < share)
-        find(f, DOUBTFUL, "this rank may use %d of its %d cores; start with mpirun --bind-to none, or srun "
-             "--cpus-per-task=%d", allowed, share, share);
+        find(f, DOUBTFUL, "this rank may use %d of its %d cores; start with mpirun --bind-to none, "
+             "or srun --cpus-per-task=%d", allowed, share, share);
     else
         find(f, GOOD, "%d cores, %d rank%s, each may use %d", node, ranks, ranks > 1 ? "s" : "",
              allowed);
@@ -84,8 +84,8 @@ static void check_memory(const struct patient *p, struct finding *f)
     /* Weights, gradients, both moments; rank 0 also a snapshot of all but the gradients. */
     const double need = (double)p->checkpoint_bytes * (4.0 * comm_local_size(p->comm) / 3 + 1);
     if (pages * page < need)
-        find(f, DOUBTFUL, "%s are free, the ranks of this node need %s beside activations; use fewer ranks "
-             "a node", size_of(pages * page).text, size_of(need).text);
+        find(f, DOUBTFUL, "%s are free, the ranks of this node need %s beside activations; use "
+             "fewer ranks a node", size_of(pages * page).text, size_of(need).text);
     else
         find(f, GOOD, "%s free, at least %s needed beside activations", size_of(pages * page).text,
              size_of(need).text);
@@ -98,10 +98,11 @@ static void check_limits(const struct patient *p, struct finding *f)
     getrlimit(RLIMIT_MEMLOCK, &locked);
     getrlimit(RLIMIT_NOFILE, &files);
     if (files.rlim_cur < 1024)
-        find(f, BAD, "only %llu files may be open; ulimit -n 4096", (unsigned long long)files.rlim_cur);
+        find(f, BAD, "only %llu files may be open; ulimit -n 4096",
+             (unsigned long long)files.rlim_cur);
     else if (locked.rlim_cur != RLIM_INFINITY && locked.rlim_cur < (rlim_t)1 << 30)
-        find(f, DOUBTFUL, "only %.0f MB of memory may be locked, InfiniBand and GPUs want more; ulimit -l "
-             "unlimited (docker: --ulimit memlock=-1), not needed on CPU ranks over TCP",
+        find(f, DOUBTFUL, "only %.0f MB of memory may be locked, InfiniBand and GPUs want more; "
+             "ulimit -l unlimited (docker: --ulimit memlock=-1), not needed on CPU ranks over TCP",
              1e-6 * (double)locked.rlim_cur);
     else
         find(f, GOOD, "%llu open files, memory may be locked", (unsigned long long)files.rlim_cur);
@@ -117,8 +118,8 @@ static void check_shared_memory(const struct patient *p, struct finding *f)
 {
     const double need = 16e6 * comm_local_size(p->comm), there = free_bytes("/dev/shm");
     if (there < need)
-        find(f, BAD, "/dev/shm has %.0f MB free, ranks of a node need %.0f MB; delete what dead runs left "
-             "there, or docker run --shm-size=1g", 1e-6 * there, 1e-6 * need);
+        find(f, BAD, "/dev/shm has %.0f MB free, ranks of a node need %.0f MB; delete what dead "
+             "runs left there, or docker run --shm-size=1g", 1e-6 * there, 1e-6 * need);
     else
         find(f, GOOD, "/dev/shm has %.0f MB free", 1e-6 * there);
 }
@@ -162,8 +163,8 @@ static void check_folder(const struct patient *p, struct finding *f)
         return;
     }
     if (flock(fd, LOCK_EX | LOCK_NB))
-        find(f, DOUBTFUL, "%s takes no locks (%s), so nothing keeps two jobs apart in it; mount with "
-             "locks, or see to it yourself", folder, strerror(errno));
+        find(f, DOUBTFUL, "%s takes no locks (%s), so nothing keeps two jobs apart in it; mount "
+             "with locks, or see to it yourself", folder, strerror(errno));
     else
         find(f, GOOD, "%s can be written and locked", folder);
     close(fd);
@@ -174,8 +175,9 @@ static void check_seen(const struct patient *p, struct finding *f)
     char path[4200];
     probe_path(path, sizeof path, p);
     if (access(path, F_OK))
-        find(f, BAD, "rank %d on %s does not see what rank 0 wrote in %s; put run.folder on a file system "
-             "that all nodes share", comm_rank(p->comm), comm_host(p->comm), p->config->run.folder);
+        find(f, BAD, "rank %d on %s does not see what rank 0 wrote in %s; put run.folder on a file "
+             "system that all nodes share", comm_rank(p->comm), comm_host(p->comm),
+             p->config->run.folder);
     else
         find(f, GOOD, "all ranks see the run folder");
 }
@@ -189,9 +191,11 @@ static void check_space(const struct patient *p, struct finding *f)
              size_of(one).text);
     else if (there < need)
         find(f, DOUBTFUL, "%s are free, checkpoint.keep %lld may need %s; set it lower, or delete "
-             "something", size_of(there).text, (long long)p->config->checkpoint.keep, size_of(need).text);
+             "something", size_of(there).text, (long long)p->config->checkpoint.keep,
+             size_of(need).text);
     else
-        find(f, GOOD, "%s free, %s needed for checkpoints", size_of(there).text, size_of(need).text);
+        find(f, GOOD, "%s free, %s needed for checkpoints", size_of(there).text,
+             size_of(need).text);
 }
 
 /* How fast a checkpoint gets to the disk. */
@@ -251,9 +255,9 @@ static void check_network(const struct patient *p, struct finding *f)
     if (e)
         find(f, BAD, "sums over ranks fail: %s", error_message(e));
     else if (small_s > 2e-3)
-        find(f, DOUBTFUL, "a small sum over ranks takes %.1f ms (16 MB: %.0f ms); give each rank a core of "
-             "its own, and name the fast network: OMPI_MCA_btl_tcp_if_include", 1e3 * small_s,
-             1e3 * large_s);
+        find(f, DOUBTFUL, "a small sum over ranks takes %.1f ms (16 MB: %.0f ms); give each rank a "
+             "core of its own, and name the fast network: OMPI_MCA_btl_tcp_if_include",
+             1e3 * small_s, 1e3 * large_s);
     else
         find(f, GOOD, "sums over %d ranks: %.0f us, 16 MB in %.1f ms", comm_world_size(p->comm),
              1e6 * small_s, 1e3 * large_s);
@@ -323,8 +327,8 @@ static struct error *examine(const struct patient *p)
     TRY(e);
     if (bad == 0)
         return NULL;
-    return comm_agree(p->comm, error_new(ERROR_IO, "%d of %d checks found what would end a run", bad,
-                                         CHECKS));
+    return comm_agree(p->comm, error_new(ERROR_IO, "%d of %d checks found what would end a run",
+                                         bad, CHECKS));
 }
 
 static struct error *load(struct patient *p, struct config **config, int argc, char **argv)

@@ -37,8 +37,8 @@ static struct error *parse(struct request *r, int argc, char **argv)
     *r = (struct request){.model = CLI_MODEL_DEFAULT, .min_bytes = -1, .batch = 16};
     TRY(cli_read_options(&rest, "evaluate", flags, r, argc, argv));
     if (rest.count < 2)
-        return error_new(ERROR_USAGE, "galley evaluate takes a run folder, checkpoint or preset, then "
-                         "text: files or globs");
+        return error_new(ERROR_USAGE, "galley evaluate takes a run folder, checkpoint or preset, "
+                         "then text: files or globs");
     r->model.source.path = rest.list[0];
     r->inputs = (const char *const *)(rest.list + 1);
     r->input_count = rest.count - 1;
@@ -105,9 +105,10 @@ static void print_result(const struct request *r, const struct inference *i,
                (long long)model_source_step(i->source), x->loss, x->perplexity, x->bits_per_byte,
                x->accuracy, (long long)x->samples, (long long)x->tokens);
     else
-        printf("loss %.4f  perplexity %.2f  bits per byte %.4f  accuracy %.4f  (%lld samples, %lld tokens, "
-               "%.1f s; %s)\n", x->loss, x->perplexity, x->bits_per_byte, x->accuracy,
-               (long long)x->samples, (long long)x->tokens, x->seconds, model_source_path(i->source));
+        printf("loss %.4f  perplexity %.2f  bits per byte %.4f  accuracy %.4f  (%lld samples, %lld "
+               "tokens, %.1f s; %s)\n", x->loss, x->perplexity, x->bits_per_byte, x->accuracy,
+               (long long)x->samples, (long long)x->tokens, x->seconds,
+               model_source_path(i->source));
 }
 
 static struct error *run_evaluate(struct cli *cli, int argc, char **argv)

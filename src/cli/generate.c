@@ -113,8 +113,8 @@ static struct error *parse(struct request *r, int argc, char **argv)
     struct cli_arguments rest;
     TRY(cli_read_options(&rest, "generate", flags, r, argc, argv));
     if (rest.count != 1)
-        return error_new(ERROR_USAGE, "galley generate takes one run folder, checkpoint or preset; %d "
-                         "were given (a prompt goes behind --prompt, in quotes)", rest.count);
+        return error_new(ERROR_USAGE, "galley generate takes one run folder, checkpoint or preset; "
+                         "%d were given (a prompt goes behind --prompt, in quotes)", rest.count);
     r->model.source.path = rest.list[0];
     if (!rest.given[FLAG_K] && r->sampler.kind != SAMPLER_TOP_P)
         r->sampler.k = SAMPLER_DEFAULT_K;
@@ -258,13 +258,14 @@ static int default_length(const struct inference *i)
 static struct error *generate(struct request *r, const struct inference *i)
 {
     const int positions = model_spec(i->model)->positions;
-    struct job j = {.r = r, .i = i, .length = r->max_length > 0 ? r->max_length : default_length(i)};
+    struct job j = {.r = r, .i = i,
+        .length = r->max_length > 0 ? r->max_length : default_length(i)};
     if (j.length > positions)
         return error_new(ERROR_USAGE, "--max-length is %d; the model of %s has %d positions",
                          j.length, model_source_path(i->source), positions);
     if (!i->tokenizer && r->prompts.has_texts)
-        return error_new(ERROR_USAGE, "%s has no tokenizer; name its vocabulary with --tokenizer, or "
-                         "give prompts as --token-ids", model_source_path(i->source));
+        return error_new(ERROR_USAGE, "%s has no tokenizer; name its vocabulary with --tokenizer, "
+                         "or give prompts as --token-ids", model_source_path(i->source));
     TRY(find_stops(&j));
     TRY(prompts_encode(&r->prompts, i->tokenizer, model_spec(i->model)->V, j.length));
 

@@ -60,7 +60,8 @@ const struct help_page help_pages[] = {
      "    sort FOLDER/flight/rank-*.log | tail\n"
      "    0000000421     12.345 step 40   collective 97   begins to wait: gradients\n\n"
      "are number, seconds, phase and step, number of the collective, and what it did. The same collective has\n"
-     "the same number on all ranks: the rank whose record ends with a lower one is the one that is missing.\n"},
+     "the same number on all ranks: the rank whose record ends with a lower one is the one that "
+     "is missing.\n"},
     {"checkpoint", "a checkpoint is damaged, or cannot be written",
      "Checkpoints\n\n"
      "A damaged one is named, with the tensor and what was expected and found, and the one before is used. A\n"

@@ -50,11 +50,12 @@ static void print_history(const struct checkpoint_file *file)
 static void print_data(const struct progress *p)
 {
     if (p->train_fingerprint)
-        printf("trained on data of fingerprint %016llx\n", (unsigned long long)p->train_fingerprint);
+        printf("trained on data of fingerprint %016llx\n",
+               (unsigned long long)p->train_fingerprint);
     else
-        printf("trained on a pipe: window %lld (from 0), which begins at byte %lld (unpacked), and %lld of "
-               "its samples\n", (long long)p->stream.window, (long long)p->stream.start.bytes,
-               (long long)p->stream.taken);
+        printf("trained on a pipe: window %lld (from 0), which begins at byte %lld (unpacked), and "
+               "%lld of its samples\n", (long long)p->stream.window,
+               (long long)p->stream.start.bytes, (long long)p->stream.taken);
 }
 
 static struct error *print_checkpoint(const struct checkpoint_file *file)
@@ -184,8 +185,8 @@ static struct error *inspect(const char *path, const struct inspect_options *opt
     if (stat(path, &status))
         return error_errno(ERROR_INPUT, "cannot find %s", path);
     if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode))
-        return error_new(ERROR_USAGE, "%s is neither a file nor a folder; what comes through a pipe can only be "
-                         "read once, so save it to a file to look at it", path);
+        return error_new(ERROR_USAGE, "%s is neither a file nor a folder; what comes through a "
+                         "pipe can only be read once, so save it to a file to look at it", path);
     if (options->batch >= 0)
         return inspect_batch(path, options);
     if (preset_recognize(path) != PRESET_NONE)
@@ -214,8 +215,8 @@ static struct error *inspect(const char *path, const struct inspect_options *opt
     if (!strcmp(head, magic))
         return inspect_checkpoint(path, options->verify);
     if (binary || status.st_size == 0 || status.st_size > MOST_VOCABULARY)
-        return error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary nor a file of "
-                         "tokens%s", path, status.st_size == 0 ? ": it is empty" : "");
+        return error_new(ERROR_INPUT, "%s is neither a Galley checkpoint nor a vocabulary nor a "
+                         "file of tokens%s", path, status.st_size == 0 ? ": it is empty" : "");
     return inspect_vocabulary(path);
 }
 

@@ -62,7 +62,8 @@ static struct error *print_sample(const struct token_file *file, const struct in
     const int64_t T = o->length ? o->length : USUAL_LENGTH, all = token_file_tokens(file);
     const int64_t samples = (all - 1) / T;
     if (o->sample >= samples)
-        return error_new(ERROR_USAGE, "--sample is %lld; %s has %lld samples of %lld tokens, from 0",
+        return error_new(ERROR_USAGE, "--sample is %lld; %s has %lld samples of %lld "
+                         "tokens, from 0",
                          o->sample, token_file_path(file), (long long)samples, (long long)T);
     int32_t *const tokens = malloc((size_t)(T + 1) * sizeof *tokens);
     void *const scratch = malloc(token_file_scratch_bytes(T + 1));
@@ -94,7 +95,8 @@ static struct error *open_tokenizer(struct tokenizer **out, const char *vocabula
         struct tokenizer *t;
         TRY(tokenizer_open(&t, vocabulary, NULL, &(struct wordpiece_options){
             .split = true, .lowercase = options & 1, .strip_accents = options & 2,
-            .split_on_cjk = !(options & 4)}, &(struct bpe_options){.special_as_text = options & 8}));
+            .split_on_cjk = !(options & 4)},
+            &(struct bpe_options){.special_as_text = options & 8}));
         if (!shard || tokenizer_fingerprint(t) == shard_facts(shard)->tokenizer) {
             *out = t;
             return NULL;
@@ -136,7 +138,8 @@ struct error *inspect_tokens(const char *path, const struct inspect_options *opt
     if (!options->verify)
         return NULL;
     if (!is_shard)
-        return error_new(ERROR_USAGE, "%s has no checksums to verify; galley's own shards do", path);
+        return error_new(ERROR_USAGE, "%s has no checksums to verify; galley's own shards do",
+                         path);
     TRY(shard_verify(path));
     puts("\nverified: every byte is as it was written");
     return NULL;
@@ -177,8 +180,8 @@ static struct error *show_shard(const char *path, bool verify, int64_t *tokens, 
     *shards = f->shards;
     shard_close(shard);
     if (*shards < 1 || *shards > MOST_SHARDS)
-        return error_new(ERROR_INPUT, "%s says that it is one of %lld shards, expected 1 to %d; tokenize the text "
-                         "anew", path, (long long)*shards, MOST_SHARDS);
+        return error_new(ERROR_INPUT, "%s says that it is one of %lld shards, expected 1 to %d; "
+                         "tokenize the text anew", path, (long long)*shards, MOST_SHARDS);
     return verify ? shard_verify(path) : NULL;
 }
 
@@ -194,7 +197,8 @@ static struct error *show_part(const char *folder, enum part part, bool verify)
         TRY(show_shard(path, verify, &tokens, &shards));
         there++;
     }
-    printf("%s: %lld tokens in %lld of %lld shards\n", part == PART_TRAINING ? "train" : "validation",
+    printf("%s: %lld tokens in %lld of %lld shards\n",
+           part == PART_TRAINING ? "train" : "validation",
            (long long)tokens, (long long)there, (long long)shards);
     return NULL;
 }
@@ -203,15 +207,17 @@ struct error *inspect_shards(const char *folder, const struct inspect_options *o
 {
     char unfinished[4400];
     if (options->sample >= 0 || options->length || options->vocabulary)
-        return error_new(ERROR_USAGE, "%s is a folder of shards; --sample, --sequence-length and --vocabulary "
-                         "are for one of them, such as %s/train-00000.h5", folder, folder);
+        return error_new(ERROR_USAGE, "%s is a folder of shards; --sample, --sequence-length and "
+                         "--vocabulary are for one of them, such as %s/train-00000.h5", folder,
+                         folder);
     printf("tokens in %s\n", folder);
     for (int part = 0; part < PARTS; part++)
         if (has_part(folder, (enum part)part))
             TRY(show_part(folder, (enum part)part, options->verify));
     snprintf(unfinished, sizeof unfinished, "%s/unfinished", folder);
     if (!access(unfinished, F_OK))
-        puts("not all of it: galley tokenize was interrupted, and goes on when it is started again");
+        puts("not all of it: galley tokenize was interrupted, and goes on when it is "
+             "started again");
     if (options->verify)
         puts("verified: every byte is as it was written");
     return NULL;
@@ -265,9 +271,9 @@ static struct error *check_files(const struct checkpoint_file *file, const struc
 {
     if (checkpoint_progress(file)->train_fingerprint)
         return NULL;
-    return error_new(ERROR_USAGE, "%s was trained on what came through a pipe (data.train \"%s\"), of "
-                     "which no batch can be shown again; --batch is for runs on files, and what the "
-                     "checkpoint knows of the pipe shows without it", checkpoint_path(file),
+    return error_new(ERROR_USAGE, "%s was trained on what came through a pipe (data.train \"%s\"), "
+                     "of which no batch can be shown again; --batch is for runs on files, and what "
+                     "the checkpoint knows of the pipe shows without it", checkpoint_path(file),
                      c->data.train.count ? c->data.train.items[0] : "");
 }
 
@@ -276,9 +282,9 @@ static struct error *check_order(const struct checkpoint_file *file, const struc
 {
     if (!checkpoint_progress(file)->older_order || !corpus_has_lanes(corpus))
         return NULL;
-    return error_new(ERROR_INPUT, "%s is of an earlier version, which took the samples of token files and "
-                     "of blends in another order, so its batches cannot be told; --batch shows them with "
-                     "that version", checkpoint_path(file));
+    return error_new(ERROR_INPUT, "%s is of an earlier version, which took the samples of token "
+                     "files and of blends in another order, so its batches cannot be told; --batch "
+                     "shows them with that version", checkpoint_path(file));
 }
 
 struct error *inspect_batch(const char *run_folder, const struct inspect_options *options)

@@ -71,7 +71,8 @@ static struct error *unknown(const char *verb, const struct cli_option *options,
         if (name_distance(name, o->name) < name_distance(name, nearest->name))
             nearest = o;
     const bool near = 2 * name_distance(name, nearest->name) <= (int)strlen(name);
-    return error_new(ERROR_USAGE, "galley %s has no option --%s%s%s; galley %s --help lists all", verb, name,
+    return error_new(ERROR_USAGE, "galley %s has no option --%s%s%s; galley %s --help lists all",
+                     verb, name,
                      near ? "; the nearest is --" : "", near ? nearest->name : "", verb);
 }
 
@@ -80,11 +81,12 @@ static struct error *unknown(const char *verb, const struct cli_option *options,
  * whose value is missing (it returned ':') or one too many; 0 for a long option that it does not
  * know, or knows several of; else the character of a short one, of which we have none.
  */
-static struct error *bad_option(const char *verb, const struct cli_option *options, bool value_missing,
-                                char **argv)
+static struct error *bad_option(const char *verb, const struct cli_option *options,
+                                bool value_missing, char **argv)
 {
     if (optopt > CLI_MOST_OPTIONS)
-        return error_new(ERROR_USAGE, "galley %s cannot take \"-%c\"; galley %s --help lists its options",
+        return error_new(ERROR_USAGE, "galley %s cannot take \"-%c\"; galley %s --help "
+                         "lists its options",
                          verb, optopt, verb);
     if (optopt == 0)
         return unknown(verb, options, argv[optind - 1] + strlen("--"));
@@ -102,7 +104,8 @@ struct error *cli_read_options(struct cli_arguments *out, const char *verb,
         if (i == CLI_MOST_OPTIONS)
             BUG("galley %s has more than %d options", verb, CLI_MOST_OPTIONS);
         names[i] = (struct option){
-            options[i].name, takes_value(&options[i]) ? required_argument : no_argument, NULL, i + 1};
+            options[i].name, takes_value(&options[i]) ? required_argument : no_argument, NULL,
+                i + 1};
     }
     *out = (struct cli_arguments){.count = 0};
     opterr = 0;

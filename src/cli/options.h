@@ -46,9 +46,11 @@ struct cli_option {
 #define CLI_TEXT(name_, type, field) \
     {.name = (name_), .value = CLI_VALUE_TEXT, CLI_FIELD(type, field)}
 #define CLI_INT(name_, type, field, low_, high_) \
-    {.name = (name_), .value = CLI_VALUE_INT, CLI_FIELD(type, field), .low = (low_), .high = (high_)}
+    {.name = (name_), .value = CLI_VALUE_INT, CLI_FIELD(type, field), .low = (low_),               \
+     .high = (high_)}
 #define CLI_DOUBLE(name_, type, field, least_, most_) \
-    {.name = (name_), .value = CLI_VALUE_DOUBLE, CLI_FIELD(type, field), .least = (least_), .most = (most_)}
+    {.name = (name_), .value = CLI_VALUE_DOUBLE, CLI_FIELD(type, field), .least = (least_),        \
+     .most = (most_)}
 #define CLI_PRECISION(name_, type, field) \
     {.name = (name_), .value = CLI_VALUE_PRECISION, CLI_FIELD(type, field)}
 #define CLI_READ(name_, function) {.name = (name_), .value = CLI_VALUE_READ, .read = (function)}

@@ -105,7 +105,8 @@ static struct error *add_id_object(struct prompts *prompts, const cJSON *object,
     if (size == 0)
         return error_new(ERROR_INPUT, "%s: expected \"prompt\" with a text, or \"token_ids\" with "
                          "numbers", where);
-    TRY(masked_count(cJSON_GetObjectItemCaseSensitive(object, "padding_mask"), size, where, &count));
+    TRY(masked_count(cJSON_GetObjectItemCaseSensitive(object, "padding_mask"), size, where,
+                     &count));
     int32_t *ids = malloc((size_t)size * sizeof *ids);
     if (!ids)
         return no_memory();
@@ -201,8 +202,8 @@ struct error *prompts_encode(struct prompts *prompts, const struct tokenizer *to
         if (entry->prompt.count > length)
             entry->prompt.count = length;
         if (entry->prompt.cut)
-            log_warning("prompt %d is longer than %d tokens: it is cut, and nothing follows it", i + 1,
-                        length);
+            log_warning("prompt %d is longer than %d tokens: it is cut, and nothing follows it",
+                        i + 1, length);
     }
     return NULL;
 }

@@ -83,12 +83,13 @@ static struct error *open_all(struct job *j, const char *temporary_folder)
     TRY(inference_open(&j->inference, &(struct inference_options){
         .source = r->model.source, .precision = r->model.precision, .B = (int)r->batch,
         .device = {.kind = r->model.device, .threads = r->model.threads,
-                   .local_rank = comm_local_rank(j->comm), .local_size = comm_local_size(j->comm)}}));
+                   .local_rank = comm_local_rank(j->comm),
+                   .local_size = comm_local_size(j->comm)}}));
     const struct model_spec *spec = model_spec(j->inference.model);
     j->T = spec->positions;
     if (r->stride > j->T)
-        return error_new(ERROR_USAGE, "--stride is %lld; the model of %s has %d positions", r->stride,
-                         model_source_path(j->inference.source), j->T);
+        return error_new(ERROR_USAGE, "--stride is %lld; the model of %s has %d positions",
+                         r->stride, model_source_path(j->inference.source), j->T);
     return examples_open(&j->examples, &(struct examples_options){
         .kind = r->kind, .tokenizer = j->inference.tokenizer,
         .always_start = spec->family == MODEL_MINI_GPT, .vocabulary_size = spec->V,

@@ -123,8 +123,8 @@ static void add_choice(struct score_rows *rows, const struct example *example,
     rows->correct_normalised += by_mean == example->label;
     if (!out)
         return;
-    fprintf(out, ", \"label\": %d, \"choice\": %d, \"choice_normalised\": %d", example->label, by_sum,
-            by_mean);
+    fprintf(out, ", \"label\": %d, \"choice\": %d, \"choice_normalised\": %d", example->label,
+            by_sum, by_mean);
     begin_list(out, "tokens");
     for (int k = 0; k < example->count; k++)
         fprintf(out, "%s%d", k ? ", " : "", x[k].count);

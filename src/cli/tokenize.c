@@ -43,8 +43,8 @@ static struct error *parse(struct request *r, int argc, char **argv)
     if (!r->job.output)
         return error_new(ERROR_USAGE, "galley tokenize needs --output FOLDER");
     if (!r->vocabulary)
-        return error_new(ERROR_USAGE, "galley tokenize needs --vocabulary FILE: vocab.json, a folder "
-                         "with it and merges.txt, or a WordPiece vocabulary");
+        return error_new(ERROR_USAGE, "galley tokenize needs --vocabulary FILE: vocab.json, a "
+                         "folder with it and merges.txt, or a WordPiece vocabulary");
     if (rest.count == 0)
         return error_new(ERROR_USAGE, "galley tokenize needs text: files or globs; lines or JSON, "
                          "plain, gzip or zstd");

@@ -113,8 +113,9 @@ static struct error *find_shards(const struct tokenize_job *j, enum part part, b
             *any = true;
             shards = shard_facts(shard)->shards;
             if (shard_facts(shard)->made_from != j->key)
-                e = error_new(ERROR_INPUT, "%s holds other input, or was made with another tokenizer "
-                              "or other options; choose another --output, or remove what is there",
+                e = error_new(ERROR_INPUT, "%s holds other input, or was made with another "
+                              "tokenizer or other options; choose another --output, or remove "
+                              "what is there",
                               path);
             shard_close(shard);
         }
@@ -150,8 +151,8 @@ static struct error *open_state(struct tokenize_job *j)
     const ssize_t n = pread(fd, &state, sizeof state, 0);
     j->resumed = n == sizeof state && state == j->state;
     if (n == sizeof state && state != j->state)
-        e = error_new(ERROR_INPUT, "%s is left from other input, another tokenizer or other options; "
-                      "remove it, or choose another --output", j->folder);
+        e = error_new(ERROR_INPUT, "%s is left from other input, another tokenizer or other "
+                      "options; remove it, or choose another --output", j->folder);
     else if (n != sizeof state && pwrite(fd, &j->state, sizeof j->state, 0) != sizeof j->state)
         e = error_errno(ERROR_IO, "cannot write %s", path);
     close(fd);
@@ -305,8 +306,8 @@ static struct error *work(struct tokenize_job *j)
             documents += j->summaries[i].parts[part].documents;
     }
     const double seconds = clock_now_s() - j->start_s;
-    log_info("%.1f MB of text, %lld documents: %lld tokens in %lld shards to train on, %lld in %lld "
-             "to validate", 1e-6 * (double)text_bytes, (long long)documents,
+    log_info("%.1f MB of text, %lld documents: %lld tokens in %lld shards to train on, %lld in "
+             "%lld to validate", 1e-6 * (double)text_bytes, (long long)documents,
              (long long)tokens[PART_TRAINING], (long long)shards[PART_TRAINING],
              (long long)tokens[PART_VALIDATION], (long long)shards[PART_VALIDATION]);
     log_info("%.1f s, of these %.1f to write the shards: %.1f MB/s", seconds, seconds - tokenized_s,
@@ -322,7 +323,8 @@ static struct error *run(struct tokenize_job *j)
     TRY(comm_broadcast(j->comm, &j->finished, sizeof j->finished));
     TRY(comm_broadcast(j->comm, &j->resumed, sizeof j->resumed));
     if (j->finished) {
-        log_info("%s holds these tokens already, by tokenizer, options, and lengths and samples of the input",
+        log_info("%s holds these tokens already, by tokenizer, options, and lengths and "
+                 "samples of the input",
                  j->options->output);
         return NULL;
     }

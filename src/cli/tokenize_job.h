@@ -19,6 +19,7 @@ struct tokenize_job_options {
  * any number of ranks. What an interrupted run left in OUTPUT/unfinished is used, once it is whole
  * and of the same inputs and options; what is finished already is left as it is.
  */
-MUST_USE struct error *tokenize_job_run(struct comm *comm, const struct tokenize_job_options *options);
+MUST_USE struct error *tokenize_job_run(struct comm *comm,
+                                        const struct tokenize_job_options *options);
 
 #endif

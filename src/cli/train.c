@@ -17,8 +17,8 @@ struct request {
 };
 
 /* "--name=N" or "--name N"; moves *i to the last argument it took. */
-static struct error *take_count(long long *out, bool *taken, const char *name, int argc, char **argv,
-                                int *i)
+static struct error *take_count(long long *out, bool *taken, const char *name, int argc,
+                                char **argv, int *i)
 {
     const size_t length = strlen(name);
     const char *argument = argv[*i];
@@ -45,8 +45,8 @@ static struct error *take_request(struct request *r, int *argc, char **argv)
     }
     *argc = kept;
     if (!r->dry_run && (r->ranks || r->per_node))
-        return error_new(ERROR_USAGE, "--ranks and --per-node are for --dry-run; mpirun says how many "
-                         "ranks a run has");
+        return error_new(ERROR_USAGE, "--ranks and --per-node are for --dry-run; mpirun says how "
+                         "many ranks a run has");
     return NULL;
 }
 
@@ -101,8 +101,8 @@ static void warn_of_binding(const struct comm *comm)
     int allowed, share;
     cli_cores(comm, &allowed, &share);
     if (comm_rank(comm) == 0 && allowed < share)
-        log_warning("each rank may use %d of its %d cores; start with mpirun --bind-to none", allowed,
-                    share);
+        log_warning("each rank may use %d of its %d cores; start with mpirun --bind-to none",
+                    allowed, share);
 }
 
 static struct error *run_train(struct cli *cli, int argc, char **argv)

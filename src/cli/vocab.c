@@ -69,7 +69,8 @@ static struct error *parse(struct request *r, int argc, char **argv)
     if (!r->output)
         return error_new(ERROR_USAGE, "galley vocab needs --output");
     if (rest.count == 0)
-        return error_new(ERROR_USAGE, "galley vocab needs text: files or globs, plain, gzip or zstd");
+        return error_new(ERROR_USAGE, "galley vocab needs text: files or globs, "
+                         "plain, gzip or zstd");
     const struct wordpiece_options *w = &r->options.wordpiece;
     if (r->options.kind == TOKENIZER_BPE && (w->lowercase || w->strip_accents || !w->split_on_cjk))
         return error_new(ERROR_USAGE, "--lowercase, --strip-accents and --no-split-on-cjk: each "

@@ -36,8 +36,8 @@ MUST_USE struct error *buckets_create(struct buckets **out, struct comm *comm,
 void buckets_destroy(struct buckets *buckets);
 int buckets_count(const struct buckets *buckets);
 /* What summing `count` gradients takes of host memory beside them, for the memory plan. */
-MUST_USE struct error *buckets_extra_bytes(size_t *bytes, const struct device *device, int64_t count,
-                                           int world_size, bool in_tree);
+MUST_USE struct error *buckets_extra_bytes(size_t *bytes, const struct device *device,
+                                           int64_t count, int world_size, bool in_tree);
 
 /* Local, returns soon. Elements [first, end of buffer) are final on this rank once the device has
  * done what is queued; begins the buckets that lie wholly in it and have not begun. */

@@ -46,8 +46,8 @@ struct nccl {
 static struct error *describe(const struct nccl *s, ncclResult_t result, const char *call)
 {
     const char *more = ncclGetLastError(s->world);
-    return error_new(ERROR_COMMUNICATION, "%s on rank %d of host %s (%s): %s%s%s; NCCL_DEBUG=INFO tells "
-                     "more", call, comm_rank(s->comm), comm_host(s->comm),
+    return error_new(ERROR_COMMUNICATION, "%s on rank %d of host %s (%s): %s%s%s; NCCL_DEBUG=INFO "
+                     "tells more", call, comm_rank(s->comm), comm_host(s->comm),
                      device_description(s->device), ncclGetErrorString(result),
                      more && *more ? ": " : "", more ? more : "");
 }
@@ -62,10 +62,10 @@ static struct error *finish(const struct nccl *s, ncclResult_t result, const cha
         if (asked != ncclSuccess)
             result = asked;
         if (result == ncclInProgress && clock_now_s() > end_s)
-            return error_new(ERROR_COMMUNICATION, "%s on rank %d of host %s is not done after %.0f s: "
-                             "GPUs cannot reach each other; look at NCCL_SOCKET_IFNAME, and at what "
-                             "NCCL_DEBUG=INFO prints", call, comm_rank(s->comm), comm_host(s->comm),
-                             seconds);
+            return error_new(ERROR_COMMUNICATION, "%s on rank %d of host %s is not done after %.0f "
+                             "s: GPUs cannot reach each other; look at NCCL_SOCKET_IFNAME, and at "
+                             "what NCCL_DEBUG=INFO prints", call, comm_rank(s->comm),
+                             comm_host(s->comm), seconds);
         sched_yield();
     }
     return result == ncclSuccess ? NULL : describe(s, result, call);
@@ -121,14 +121,14 @@ static struct error *compare_places(const struct place *all, int n)
 {
     for (int r = 0; r < n; r++) {
         if (all[r].version != all[0].version)
-            return error_new(ERROR_COMMUNICATION, "rank 0 (%s) has NCCL %d, rank %d (%s) has %d; the "
-                             "same libnccl.so must be found on every host", all[0].host,
+            return error_new(ERROR_COMMUNICATION, "rank 0 (%s) has NCCL %d, rank %d (%s) has %d; "
+                             "the same libnccl.so must be found on every host", all[0].host,
                              all[0].version, r, all[r].host, all[r].version);
         for (int other = 0; other < r && !may_share_gpu(); other++)
             if (!memcmp(all[r].gpu, all[other].gpu, sizeof all[r].gpu))
-                return error_new(ERROR_USAGE, "ranks %d and %d (host %s) have the same GPU: every rank "
-                                 "needs its own; start at most as many ranks a host as it has GPUs, "
-                                 "and look at CUDA_VISIBLE_DEVICES", other, r, all[r].host);
+                return error_new(ERROR_USAGE, "ranks %d and %d (host %s) have the same GPU: every "
+                                 "rank needs its own; start at most as many ranks a host as it has "
+                                 "GPUs, and look at CUDA_VISIBLE_DEVICES", other, r, all[r].host);
     }
     return NULL;
 }

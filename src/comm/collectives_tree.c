@@ -73,14 +73,16 @@ static void add(void *values, const void *more, int64_t count, enum sum_type typ
 }
 
 /* One piece of a sum, up all levels. */
-static struct error *sum_piece(const struct tree *s, void *values, int64_t count, enum sum_type type)
+static struct error *sum_piece(const struct tree *s, void *values, int64_t count,
+                               enum sum_type type)
 {
     const MPI_Datatype element = type == SUM_FLOAT ? MPI_FLOAT : MPI_DOUBLE;
     const MPI_Comm world = comm_gradient_world(s->comm);
     for (int bit = 1; bit < comm_world_size(s->comm); bit *= 2) {
         const int partner = comm_rank(s->comm) ^ bit;
         TRY(mpi_check(MPI_Sendrecv(values, (int)count, element, partner, TAG, s->received, (int)count,
-                                   element, partner, TAG, world, MPI_STATUS_IGNORE), "MPI_Sendrecv"));
+                                   element, partner, TAG, world, MPI_STATUS_IGNORE),
+                                   "MPI_Sendrecv"));
         add(values, s->received, count, type);
     }
     return NULL;

@@ -72,8 +72,8 @@ static void begin_guard(const char *place, unsigned seconds)
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
     char host[256] = "?";
     gethostname(host, sizeof host - 1);
-    snprintf(guard_text, sizeof guard_text, "galley: rank %s (process %ld on %s) waited %u s in %s for "
-             "others; those ranks that do not say this hang, or are gone\n",
+    snprintf(guard_text, sizeof guard_text, "galley: rank %s (process %ld on %s) waited %u s in %s "
+             "for others; those ranks that do not say this hang, or are gone\n",
              rank ? rank : "?", (long)getpid(), host, seconds, place);
     signal(SIGALRM, give_up);
     alarm(seconds);
@@ -167,10 +167,10 @@ struct error *comm_check_standard_input(void)
 {
     if (!getenv("OMPI_COMMAND"))    /* which mpirun sets, and srun does not */
         return NULL;
-    return error_new(ERROR_USAGE, "standard input does not come through mpirun unharmed: that of Open "
-                     "MPI 5 repeats parts of it to a program that reads more slowly than it is "
-                     "written, that of Open MPI 4 may crash; make a fifo (mkfifo FIFO), let the writer "
-                     "write to it, and give its path, FIFO, as data.train");
+    return error_new(ERROR_USAGE, "standard input does not come through mpirun unharmed: that of "
+                     "Open MPI 5 repeats parts of it to a program that reads more slowly than it "
+                     "is written, that of Open MPI 4 may crash; make a fifo (mkfifo FIFO), let the "
+                     "writer write to it, and give its path, FIFO, as data.train");
 }
 
 void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadlines)

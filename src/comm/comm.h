@@ -52,7 +52,8 @@ struct comm_deadlines {
                                                              * phase */
 };
 #define COMM_DEADLINES                                                                             \
-    {.answer_s = 60, .init_s = 7200, .data_s = 7200, .step_s = 1800, .validation_s = 7200, .save_s = 1800}
+    {.answer_s = 60, .init_s = 7200, .data_s = 7200, .step_s = 1800, .validation_s = 7200,        \
+     .save_s = 1800}
 
 /* Local: from now on these hold. */
 void comm_set_deadlines(struct comm *comm, const struct comm_deadlines *deadlines);

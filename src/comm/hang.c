@@ -86,7 +86,8 @@ static void describe(struct report *r, const struct hang *h)
     if (guilty == 0)
         add(r, ", and every rank answers: the network between them, or what they do, does not fit");
     else
-        add(r, " for rank%s that %s not arrive:", guilty > 1 ? "s" : "", guilty > 1 ? "do" : "does");
+        add(r, " for rank%s that %s not arrive:", guilty > 1 ? "s" : "",
+            guilty > 1 ? "do" : "does");
     int named = 0;
     for (int i = 0; i < h->world_size && named < MOST_NAMED; i++) {
         if (h->ranks[i].verdict == HANG_INNOCENT)
@@ -102,7 +103,8 @@ static void describe(struct report *r, const struct hang *h)
     }
     if (h->folder[0])
         add(r, "\n  what each rank did last: sort %s/rank-*.log", h->folder);
-    add(r, "\n  the run ends here; start the same command again to go on from its last checkpoint\n");
+    add(r, "\n  the run ends here; start the same command again to go on from its "
+        "last checkpoint\n");
 }
 
 /* The lowest rank that is well, and has noticed, speaks. */

@@ -11,7 +11,8 @@
 /* Where a rank's main thread is, as watches tell each other. */
 struct watch_state {
     int64_t step;          /* -1: before the first */
-    int64_t collective;    /* waits begun so far; the same number is the same collective on all ranks */
+    int64_t collective;    /* waits begun so far; the same number is the same collective on all
+                            * ranks */
     double since_s;        /* in this place */
     int32_t phase;         /* enum comm_phase */
     bool waiting, late;    /* for other ranks; for longer than the phase's deadline */

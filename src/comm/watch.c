@@ -53,7 +53,8 @@ static double phase_deadline(const struct comm_deadlines *d, enum comm_phase pha
     case COMM_INIT:
         return d->init_s;
     case COMM_DATA:
-        return d->data_s + d->answer_s;    /* who reads a pipe that is silent tells so first, and better */
+        return d->data_s + d->answer_s;    /* who reads a pipe that is silent tells so first, and
+                                            * better */
     case COMM_STEP:
         return d->step_s;
     case COMM_VALIDATION:
@@ -69,7 +70,8 @@ static double phase_deadline(const struct comm_deadlines *d, enum comm_phase pha
 const char *comm_phase_name(enum comm_phase phase)
 {
     static const char *const names[] = {
-        [COMM_INIT] = "init", [COMM_DATA] = "data", [COMM_STEP] = "step", [COMM_VALIDATION] = "validation",
+        [COMM_INIT] = "init", [COMM_DATA] = "data", [COMM_STEP] = "step",
+        [COMM_VALIDATION] = "validation",
         [COMM_SAMPLING] = "sampling", [COMM_SAVE] = "save", [COMM_END] = "end",
     };
     return names[phase];

@@ -65,8 +65,8 @@ struct error *blend_share(struct blend *blend, const double *weights)
     }
     for (int k = 0; k < blend->count; k++)
         if (blend->shares[k] < 1)
-            return error_new(ERROR_USAGE, "the weight %g of input %d is under 1/%lld of all weights "
-                             "(%g); raise it, or leave the input out", weights[k], k + 1,
+            return error_new(ERROR_USAGE, "the weight %g of input %d is under 1/%lld of all "
+                             "weights (%g); raise it, or leave the input out", weights[k], k + 1,
                              (long long)period, sum);
     return NULL;
 }
@@ -136,7 +136,8 @@ struct share {
     int64_t given;
 };
 
-static struct share share_of(const struct blend *blend, int64_t period, int64_t ticket, int64_t lanes)
+static struct share share_of(const struct blend *blend, int64_t period, int64_t ticket,
+                             int64_t lanes)
 {
     int k = 0;
     for (; ticket >= blend->shares[k]; k++)
@@ -148,7 +149,8 @@ static struct share share_of(const struct blend *blend, int64_t period, int64_t 
 static void find_shares(const struct blend *blend, int64_t first, int count, struct share *shares)
 {
     const int64_t lanes = lanes_of(blend), period = blend_period(blend), steps = period / lanes;
-    const struct order order = {.seed = ~blend->seed, .samples = steps, .block = 1, .shuffle = true};
+    const struct order order = {.seed = ~blend->seed, .samples = steps, .block = 1,
+        .shuffle = true};
     int64_t now = -1, turn = 0;    /* the step that was looked up last */
     for (int i = 0; i < count; i++) {
         const int64_t step = (first + i) / lanes, lane = (first + i) % lanes;
@@ -161,8 +163,8 @@ static void find_shares(const struct blend *blend, int64_t first, int count, str
 }
 
 /* Those of one source, in runs of one epoch of it. */
-static void place_shares(const struct blend *blend, int source, const struct share *shares, int count,
-                         struct blend_place *places)
+static void place_shares(const struct blend *blend, int source, const struct share *shares,
+                         int count, struct blend_place *places)
 {
     const int64_t samples = blend->sources[source].count;
     int64_t positions[BLEND_RANGE], epoch = 0;

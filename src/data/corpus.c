@@ -31,7 +31,8 @@ static struct error *parse_weights(const struct corpus_options *o, double *weigh
         return error_new(ERROR_USAGE, "data.weights has %d numbers for %d inputs of %s data; give "
                          "one an input", o->weight_count, o->data.input_count, o->data.name);
     if (o->weight_count > BLEND_SOURCES)
-        return error_new(ERROR_USAGE, "data.weights has %d numbers; at most %d inputs can be blended",
+        return error_new(ERROR_USAGE, "data.weights has %d numbers; at most %d inputs "
+                         "can be blended",
                          o->weight_count, BLEND_SOURCES);
     for (int k = 0; k < o->weight_count; k++) {
         char *end;
@@ -78,7 +79,8 @@ static struct error *open_lines(struct corpus *c, struct part *part, const struc
     return NULL;
 }
 
-static struct error *open_tokens(struct corpus *c, struct part *part, const struct corpus_options *o,
+static struct error *open_tokens(struct corpus *c, struct part *part,
+                                 const struct corpus_options *o,
                                  const struct inputs *inputs, const char *name)
 {
     TRY(packed_tokens_open(&part->tokens, &(struct packed_tokens_options){
@@ -104,9 +106,9 @@ static struct error *open_part(struct corpus *c, const struct corpus_options *o,
     inputs_release(&inputs);
     TRY(e);
     if (c->count > 1 && !part->tokens != !c->parts[0].tokens)
-        return error_new(ERROR_INPUT, "input %d of the %s data holds %s, the first %s; both must be "
-                         "text or tokens", c->count, o->data.name, part->tokens ? "tokens" : "text",
-                         part->tokens ? "text" : "tokens");
+        return error_new(ERROR_INPUT, "input %d of the %s data holds %s, the first %s; both must "
+                         "be text or tokens", c->count, o->data.name,
+                         part->tokens ? "tokens" : "text", part->tokens ? "text" : "tokens");
     return NULL;
 }
 

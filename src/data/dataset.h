@@ -31,7 +31,8 @@ struct dataset;
 struct dataset_options {
     const char *const *inputs;    /* paths and globs */
     int input_count;
-    const char *field;            /* of JSON, the one with the text; NULL: "text"; "": all of an object */
+    const char *field;            /* of JSON, the one with the text; NULL: "text"; "": all of an
+                                   * object */
     int64_t min_bytes;            /* shortest line kept; 513 keeps "over 512" */
     const char *cache_folder;     /* made if missing, its parent is not; or NULL */
     bool cache_read_only;         /* use what the cache holds, but leave making it to another rank */
@@ -61,7 +62,8 @@ MUST_USE struct error *dataset_sample(const struct dataset *dataset, int64_t ind
                                       const char **text, size_t *bytes);
 size_t dataset_scratch_bytes(const struct dataset *dataset);
 /* Whether a sample comes from a JSON file, and is not a line of text. */
-MUST_USE struct error *dataset_sample_is_json(const struct dataset *dataset, int64_t index, bool *json);
+MUST_USE struct error *dataset_sample_is_json(const struct dataset *dataset, int64_t index,
+                                              bool *json);
 /* Where a sample stands: path and line (of JSON: object) from 1, for messages: it counts those
  * before, so it takes a while in a large file. Line 0: the file cannot be read any more. */
 void dataset_where(const struct dataset *dataset, int64_t index, const char **path, int64_t *line);

@@ -43,7 +43,8 @@ void examples_where(const struct examples *examples, int64_t index, char *out, s
 }
 
 /* An error about the example of a number. */
-MUST_USE static struct error *wrong(const struct examples *x, int64_t index, const char *format, ...)
+MUST_USE static struct error *wrong(const struct examples *x, int64_t index, const char *format,
+                                    ...)
     PRINTF_LIKE(3, 4);
 
 static struct error *wrong(const struct examples *x, int64_t index, const char *format, ...)
@@ -65,8 +66,8 @@ static struct error *append_text(struct examples *x, int64_t index, struct examp
 {
     int n;
     if (!x->tokenizer)
-        return wrong(x, index, "this is text, and the model has no tokenizer; name its vocabulary with "
-                     "--tokenizer, or give token_ids");
+        return wrong(x, index, "this is text, and the model has no tokenizer; name its vocabulary "
+                     "with --tokenizer, or give token_ids");
     if (bytes > MOST_TEXT_BYTES)
         return wrong(x, index, "a text of %zu bytes; at most %d can be scored in one piece", bytes,
                      MOST_TEXT_BYTES);
@@ -94,8 +95,8 @@ static struct error *begin_context(const struct examples *x, int64_t index,
                                    struct example_sequence *s, bool empty)
 {
     if (empty && x->start < 0)
-        return wrong(x, index, "nothing stands before what is to be scored, and the vocabulary has no "
-                     "start token");
+        return wrong(x, index, "nothing stands before what is to be scored, and the vocabulary has "
+                     "no start token");
     return x->start >= 0 && (empty || x->always_start) ? append_start(x, s) : NULL;
 }
 
@@ -125,7 +126,8 @@ static struct error *read_last_word(struct examples *x, int64_t index, struct ex
 {
     const char *space = memrchr(text, ' ', bytes);
     if (bytes == 0 || space == text + bytes - 1)
-        return wrong(x, index, "the text has no last word: it %s", bytes ? "ends in a space" : "is empty");
+        return wrong(x, index, "the text has no last word: it %s",
+                     bytes ? "ends in a space" : "is empty");
     size_t context = space ? (size_t)(space - text) : 0;
     while (context > 0 && text[context - 1] == ' ')
         context--;
@@ -182,10 +184,11 @@ static struct error *read_passage(struct examples *x, int64_t index, bool json,
             if (record.found)
                 return x->kind == EXAMPLES_TEXT
                            ? read_ids(x, index, s, sample, bytes)
-                           : wrong(x, index, "the last word is looked for in texts, not in token_ids");
+                           : wrong(x, index, "the last word is looked for in texts, "
+                                   "not in token_ids");
             json_list_fields(sample, bytes, names, sizeof names);
-            return wrong(x, index, "no field \"%s\"; the object has %s; name the one that holds the "
-                         "text with --field", x->field, *names ? names : "none");
+            return wrong(x, index, "no field \"%s\"; the object has %s; name the one that holds "
+                         "the text with --field", x->field, *names ? names : "none");
         }
         sample = x->text;
         bytes = record.text_bytes;
@@ -196,8 +199,8 @@ static struct error *read_passage(struct examples *x, int64_t index, bool json,
 
 /* ---- choices ---- */
 
-static struct error *read_label(const struct examples *x, int64_t index, const cJSON *label, int endings,
-                                int *out)
+static struct error *read_label(const struct examples *x, int64_t index, const cJSON *label,
+                                int endings, int *out)
 {
     double value = cJSON_IsNumber(label) ? label->valuedouble : -1;
     if (cJSON_IsString(label) && *label->valuestring) {    /* as in Hugging Face's copies */
@@ -206,7 +209,8 @@ static struct error *read_label(const struct examples *x, int64_t index, const c
         value = *end ? -1 : value;
     }
     if (!(value >= 0 && value < endings) || floor(value) < value)
-        return wrong(x, index, "label must be the number of the right ending, 0 to %d", endings - 1);
+        return wrong(x, index, "label must be the number of the right ending, 0 to %d",
+                     endings - 1);
     *out = (int)value;
     return NULL;
 }
@@ -238,8 +242,8 @@ static struct error *read_choice(struct examples *x, int64_t index, struct examp
     const int n = cJSON_GetArraySize(endings);
     int i = 0;
     if (!cJSON_IsString(context) || !cJSON_IsArray(endings) || n < 2 || n > MOST_ENDINGS)
-        return wrong(x, index, "expected an object of \"ctx\" (a text), \"endings\" (a list of 2 to %d "
-                     "texts) and \"label\"", MOST_ENDINGS);
+        return wrong(x, index, "expected an object of \"ctx\" (a text), \"endings\" (a list of 2 "
+                     "to %d texts) and \"label\"", MOST_ENDINGS);
     TRY(read_label(x, index, cJSON_GetObjectItemCaseSensitive(json, "label"), n, &out->label));
     TRY(make_sequences(out, n));
     cJSON_ArrayForEach(ending, endings) {
@@ -265,7 +269,8 @@ static struct error *read_sample(struct examples *x, int64_t index, struct examp
         return read_passage(x, index, json, &out->sequences[0], sample, bytes);
     }
     if (!json)
-        return wrong(x, index, "endings to choose from stand in JSON objects, in a file .jsonl or .json");
+        return wrong(x, index, "endings to choose from stand in JSON objects, in a file "
+                     ".jsonl or .json");
     TRY(json_parse(&object, sample, bytes, "an example"));
     struct error *e = read_choice(x, index, out, object);
     cJSON_Delete(object);
@@ -273,7 +278,8 @@ static struct error *read_sample(struct examples *x, int64_t index, struct examp
 }
 
 /* A model may have fewer tokens than the tokenizer that was named for it. */
-static struct error *check_ids(const struct examples *x, int64_t index, const struct example *example)
+static struct error *check_ids(const struct examples *x, int64_t index,
+                               const struct example *example)
 {
     for (int i = 0; i < example->count; i++)
         for (int k = 0; k < example->sequences[i].count; k++)
@@ -324,7 +330,8 @@ static struct error *find_kind(struct examples *x)
 static struct error *refuse_tokens(const struct examples_options *options)
 {
     struct inputs inputs;
-    TRY(inputs_expand(&inputs, options->data.inputs, options->data.input_count, options->data.name));
+    TRY(inputs_expand(&inputs, options->data.inputs, options->data.input_count,
+                      options->data.name));
     struct error *e = NULL;
     for (int i = 0; i < inputs.count && !e; i++) {
         bool tokens;

@@ -28,7 +28,8 @@ const char *example_kind_name(enum example_kind kind);
 struct examples;
 
 struct examples_options {
-    enum example_kind kind;               /* AUTO: hellaswag where the first object has endings, else text */
+    enum example_kind kind;               /* AUTO: hellaswag where the first object has endings,
+                                           * else text */
     struct dataset_options data;          /* inputs; the field is that of texts */
     const struct tokenizer *tokenizer;    /* borrowed; NULL: only token_ids */
     bool always_start;                    /* as the mini-GPT is trained */

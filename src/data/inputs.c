@@ -120,7 +120,8 @@ struct error *inputs_expand(struct inputs *out, const char *const *arguments, in
 
 enum { SAMPLE_BYTES = 1 << 12, MOST_SAMPLES = 64, ALL_SAMPLES = 1 << 12 };    /* of a file, of all */
 
-static struct error *read_sample(int fd, const struct input *file, char *sample, size_t bytes, int64_t at)
+static struct error *read_sample(int fd, const struct input *file, char *sample, size_t bytes,
+                                 int64_t at)
 {
     for (size_t done = 0; done < bytes;) {
         const ssize_t n = pread(fd, sample + done, bytes - done, at + (int64_t)done);
@@ -129,8 +130,8 @@ static struct error *read_sample(int fd, const struct input *file, char *sample,
         if (n < 0)
             return error_errno(ERROR_IO, "cannot read %s", file->path);
         if (n == 0)
-            return error_new(ERROR_INPUT, "%s had %lld bytes a moment ago, and ends at byte %lld now; "
-                             "start again when nobody writes to it any more", file->path,
+            return error_new(ERROR_INPUT, "%s had %lld bytes a moment ago, and ends at byte %lld "
+                             "now; start again when nobody writes to it any more", file->path,
                              (long long)file->bytes, (long long)at + (long long)done);
         done += (size_t)n;
     }

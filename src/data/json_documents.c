@@ -123,7 +123,8 @@ static struct error *wrong(struct json_documents *j, size_t bytes, const char *e
     advance(j, bytes);
     const long long line = j->line, byte = j->column + 1;
     if (j->at == j->end)
-        return error_new(ERROR_INPUT, "%s, line %lld, byte %lld: the file ends, expected %s as JSON",
+        return error_new(ERROR_INPUT, "%s, line %lld, byte %lld: the file ends, "
+                         "expected %s as JSON",
                          j->path, line, byte, expected);
     const unsigned char found = (unsigned char)j->raw[j->at];
     char shown[8];
@@ -218,8 +219,8 @@ static struct error *read_object(struct json_documents *j, char **text, size_t *
         if (need > *capacity) {
             char *const grown = realloc(*text, need);
             if (!grown)
-                return error_new(ERROR_MEMORY, "no memory for a document of %s (%zu bytes)", j->path,
-                                 need);
+                return error_new(ERROR_MEMORY, "no memory for a document of %s (%zu bytes)",
+                                 j->path, need);
             *text = grown;
             *capacity = need;
         }

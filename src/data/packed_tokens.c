@@ -61,9 +61,9 @@ static struct error *check_tokenizer(const struct packed_tokens *p, const struct
     if (found == expected)
         return NULL;
     return error_new(ERROR_INPUT, "%s was made with another tokenizer (%s %016" PRIx64 ") than the "
-                     "run's (%016" PRIx64 "); give that one, with the options it had (case, accents), "
-                     "as tokenizer.vocabulary, or tokenize the text anew", token_file_path(file),
-                     shard_facts(shard)->tokenizer_kind, found, expected);
+                     "run's (%016" PRIx64 "); give that one, with the options it had (case, "
+                     "accents), as tokenizer.vocabulary, or tokenize the text anew",
+                     token_file_path(file), shard_facts(shard)->tokenizer_kind, found, expected);
 }
 
 static struct error *open_files(struct packed_tokens *p)

@@ -69,7 +69,8 @@ static struct error *open_part(struct piece_writer *w, enum part part)
     return spool_create(&p->starts, w->folder, name);
 }
 
-struct error *piece_writer_open(struct piece_writer **out, const char *folder, int number, int width)
+struct error *piece_writer_open(struct piece_writer **out, const char *folder, int number,
+                                int width)
 {
     struct piece_writer *w = calloc(1, sizeof *w);
     if (!w)
@@ -77,7 +78,8 @@ struct error *piece_writer_open(struct piece_writer **out, const char *folder, i
     w->number = number;
     w->width = width;
     w->folder = strdup(folder);
-    struct error *e = w->folder ? NULL : error_new(ERROR_MEMORY, "no memory to write to %s", folder);
+    struct error *e = w->folder ? NULL : error_new(ERROR_MEMORY, "no memory to write to %s",
+                                                   folder);
     for (int part = 0; part < PARTS; part++)
         w->parts[part].tokens.fd = w->parts[part].starts.fd = -1;
     for (int part = 0; part < PARTS && !e; part++)

@@ -64,8 +64,8 @@ MUST_USE struct error *piece_reader_open(struct piece_reader *out, const char *f
                                          enum part part);
 void piece_reader_close(struct piece_reader *reader);
 /* Raw tokens, and places of documents. */
-MUST_USE struct error *piece_read_tokens(const struct piece_reader *reader, int width, int64_t first,
-                                         int64_t count, void *tokens);
+MUST_USE struct error *piece_read_tokens(const struct piece_reader *reader, int width,
+                                         int64_t first, int64_t count, void *tokens);
 MUST_USE struct error *piece_read_starts(const struct piece_reader *reader, int64_t first,
                                          int64_t count, int64_t *starts);
 

@@ -141,8 +141,8 @@ static struct error *hold_document(struct pipe_samples *p, bool *more)
     if (!text)
         return NULL;
     if (bytes > INT32_MAX - 2)
-        return error_new(ERROR_INPUT, "%s has a document of %zu bytes; at most 2 GB can be one", p->name,
-                         bytes);
+        return error_new(ERROR_INPUT, "%s has a document of %zu bytes; at most 2 GB can be one",
+                         p->name, bytes);
     const bool starts = p->documents.start >= 0, ends = p->documents.end >= 0;
     TRY(reserve((void **)&p->held, &p->held_capacity, p->held_count + bytes + 2, sizeof *p->held));
     int32_t *const to = p->held + p->held_count;
@@ -246,8 +246,9 @@ static struct error *open_stream(struct pipe_samples *p)
     const char *const nul = memchr(head, '\0', bytes);
     if (!headers && o->kind == CORPUS_AUTO && nul) {
         reader_close(reader);
-        return error_new(ERROR_INPUT, "%s holds a NUL byte at byte %td, so it is no text, expected UTF-8 "
-                         "text or tokens with a header; bare tokens (uint16) want data.kind=tokens",
+        return error_new(ERROR_INPUT, "%s holds a NUL byte at byte %td, so it is no text, expected "
+                         "UTF-8 text or tokens with a header; bare tokens (uint16) want "
+                         "data.kind=tokens",
                          p->name, nul - head + 1);
     }
     if (o->kind == CORPUS_LINES || (!headers && (o->kind == CORPUS_AUTO || is_text(head, bytes))))
@@ -261,7 +262,8 @@ static struct error *open_stream(struct pipe_samples *p)
 static struct error *too_short(const struct pipe_samples *p, const struct pipe_cursor *to)
 {
     return error_new(ERROR_INPUT, "%s ends after %lld bytes (unpacked); the run has used %lld, and "
-                     "goes on behind them only. Send the stream again from its beginning, or start another run",
+                     "goes on behind them only. Send the stream again from its beginning, or "
+                     "start another run",
                      p->name, (long long)p->cursor.bytes, (long long)to->bytes);
 }
 
@@ -271,14 +273,16 @@ struct error *pipe_samples_differ(struct pipe_samples *samples, int64_t bytes)
     samples->differs = true;
     if (samples->options.allow_changed) {
         if (!told)
-            log_warning("%s is not what the run was trained on: its first %lld bytes (unpacked) differ. As "
-                        "run.allow_changed_data is set, the run goes on with what comes behind them",
+            log_warning("%s is not what the run was trained on: its first %lld bytes (unpacked) "
+                        "differ. As run.allow_changed_data is set, the run goes on with what "
+                        "comes behind them",
                         samples->name, (long long)bytes);
         return NULL;
     }
-    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes (unpacked) "
-                     "differ. Send the same stream again from its beginning, choose another run.folder, or "
-                     "set run.allow_changed_data to go on behind as many bytes of this one", samples->name,
+    return error_new(ERROR_INPUT, "%s is not what the run was trained on: its first %lld bytes "
+                     "(unpacked) differ. Send the same stream again from its beginning, choose "
+                     "another run.folder, or set run.allow_changed_data to go on behind as many "
+                     "bytes of this one", samples->name,
                      (long long)bytes);
 }
 

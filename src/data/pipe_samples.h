@@ -25,7 +25,8 @@ struct pipe_cursor {
 };
 
 struct pipe_samples_options {
-    const char *path;              /* a fifo; "-" with or without an ending of a name: standard input */
+    const char *path;              /* a fifo; "-" with or without an ending of a name: standard
+                                    * input */
     enum corpus_kind kind;         /* CORPUS_AUTO: text is lines */
     const char *field;             /* of JSON */
     int64_t min_bytes;             /* shorter texts are left out */

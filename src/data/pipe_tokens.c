@@ -54,9 +54,9 @@ static struct error *read_header(struct pipe_tokens *t, bool *more)
     if (!got)
         return NULL;
     if (!token_header_is_one(t->raw, got))
-        return error_new(ERROR_INPUT, "%s has no header behind token %lld, where the file of tokens "
-                         "before ends; send whole files with headers, one after the other", name,
-                         (long long)t->place);
+        return error_new(ERROR_INPUT, "%s has no header behind token %lld, where the file of "
+                         "tokens before ends; send whole files with headers, one after the other",
+                         name, (long long)t->place);
     TRY(token_header_parse(&header, t->raw, got, name));
     t->width = header.width;
     t->left = header.tokens;
@@ -77,8 +77,9 @@ static struct error *take(struct pipe_tokens *t, int32_t *ids, int count)
         }
         if ((int64_t)id >= t->vocabulary_size)
             return error_new(ERROR_INPUT, "%s holds token %u at place %lld; the vocabulary has "
-                             "only %lld entries, so it was made with another tokenizer, or is not of tokens; "
-                             "give that tokenizer as tokenizer.vocabulary, or send other data",
+                             "only %lld entries, so it was made with another tokenizer, or is not "
+                             "of tokens; give that tokenizer as tokenizer.vocabulary, or "
+                             "send other data",
                              reader_name(t->reader), id, (long long)(t->place + i),
                              (long long)t->vocabulary_size);
         ids[i] = (int32_t)id;

@@ -43,7 +43,8 @@ struct pipe_windows {
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t mutex;      /* guards all below; of a window's samples, those under `filled` stay */
+    pthread_mutex_t mutex;      /* guards all below; of a window's samples, those under `filled`
+                                 * stay */
     pthread_cond_t filled, freed;
     struct window windows[SLOTS];
     bool are_windows;
@@ -110,7 +111,8 @@ static struct error *check_resumed(const struct pipe_windows *w, int64_t filled,
     const int64_t had = samples_had(w);
     if (filled < had)
         return error_new(ERROR_INPUT, "the stream of training data ends %lld samples too early for "
-                         "the run to go on; send all of it again from its beginning, or start another run",
+                         "the run to go on; send all of it again from its beginning, or "
+                         "start another run",
                          (long long)(had - filled));
     if (filled > had || !from->end_hash || pipe_samples_cursor(samples).hash == from->end_hash)
         return NULL;
@@ -362,15 +364,17 @@ static struct error *listen_to(struct pipe_windows *w, struct silence *silence)
     if (o->silence_s <= 0 || now_s < silence->since_s + o->silence_s)
         return NULL;
     const bool standard_input = o->samples.path[0] == '-';
-    return error_new(ERROR_IO, "%s%s has sent nothing for %.0f s, after %lld bytes, and the run waits for it; "
-                     "look at what writes into it, and start the same command again with the stream from its "
-                     "beginning. If it pauses for so long at times, raise deadline.data",
-                     standard_input ? "standard input" : "", o->samples.path + standard_input, o->silence_s,
-                     heard);
+    return error_new(ERROR_IO, "%s%s has sent nothing for %.0f s, after %lld bytes, and the run "
+                     "waits for it; look at what writes into it, and start the same command again "
+                     "with the stream from its beginning. If it pauses for so long at times, raise "
+                     "deadline.data",
+                     standard_input ? "standard input" : "", o->samples.path + standard_input,
+                     o->silence_s, heard);
 }
 
 /* Until find_batch knows; what it knows in spite of a failure is still given out. */
-static struct error *wait_for_batch(struct pipe_windows *w, struct pipe_take *take, enum found *found)
+static struct error *wait_for_batch(struct pipe_windows *w, struct pipe_take *take,
+                                    enum found *found)
 {
     const double start_s = clock_now_s();
     struct silence silence = {.heard = w->heard, .since_s = start_s, .told_s = start_s};

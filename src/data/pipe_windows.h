@@ -35,7 +35,8 @@ struct pipe_windows_options {
     bool (*stop_asked)(void);               /* ends a wait for the pipe; NULL: nothing does */
     double silence_s;                       /* a wait in which no byte comes for so long is an error; 0: none
                                              * is */
-    void (*hear)(void *self);               /* is called now and then in a wait in which bytes come; or NULL */
+    void (*hear)(void *self);               /* is called now and then in a wait in which bytes come;
+                                             * or NULL */
     void *hear_self;
 };
 
@@ -60,8 +61,8 @@ struct pipe_take {
 
 /* The next global batch: `ids` is (G, T + 1), `counts` (G). Whether it is the last is known when it
  * is given out, so that takes until what comes behind it has been seen. */
-MUST_USE struct error *pipe_windows_take(struct pipe_windows *windows, int32_t *ids, int32_t *counts,
-                                         struct pipe_take *take);
+MUST_USE struct error *pipe_windows_take(struct pipe_windows *windows, int32_t *ids,
+                                         int32_t *counts, struct pipe_take *take);
 /* Behind what was taken. */
 struct pipe_position pipe_windows_position(const struct pipe_windows *windows);
 

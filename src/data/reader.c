@@ -109,20 +109,22 @@ static struct error *refill(struct reader *r)
 static const char *fetch_again(const struct reader *r)
 {
     return r->wake_fd < 0 ? "copy or download it again"
-                          : "send all of it again from its beginning, and look at what ended the writer";
+                          : "send all of it again from its beginning, and look at what "
+                            "ended the writer";
 }
 
 static struct error *truncated(const struct reader *r, const char *packing)
 {
-    return error_new(ERROR_INPUT, "%s is truncated: its %s data stops in the middle, at byte %lld; %s",
+    return error_new(ERROR_INPUT, "%s is truncated: its %s data stops in the middle, at "
+                     "byte %lld; %s",
                      r->path, packing, (long long)r->consumed, fetch_again(r));
 }
 
 static struct error *damaged(const struct reader *r, const char *packing, const char *found)
 {
     const int64_t at = r->consumed - (int64_t)(r->packed_bytes - r->packed_used);
-    return error_new(ERROR_INPUT, "%s is damaged: its %s data is wrong near byte %lld (%s); %s", r->path,
-                     packing, (long long)at, found, fetch_again(r));
+    return error_new(ERROR_INPUT, "%s is damaged: its %s data is wrong near byte %lld (%s); %s",
+                     r->path, packing, (long long)at, found, fetch_again(r));
 }
 
 static struct error *unpack_gzip(struct reader *r, char *buffer, size_t capacity, size_t *got)
@@ -305,7 +307,8 @@ static struct error *name_reader(struct reader *r, const char *path)
     return error_new(ERROR_MEMORY, "no memory to read %s", path);
 }
 
-static struct error *open_any(struct reader **out, const char *path, int wake_fd, atomic_llong *heard)
+static struct error *open_any(struct reader **out, const char *path, int wake_fd,
+                              atomic_llong *heard)
 {
     struct error *e;
     struct reader *r = calloc(1, sizeof *r);
@@ -329,7 +332,8 @@ struct error *reader_open(struct reader **out, const char *path)
     return open_any(out, path, -1, NULL);
 }
 
-struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd, atomic_llong *heard)
+struct error *reader_open_pipe(struct reader **out, const char *path, int wake_fd,
+                               atomic_llong *heard)
 {
     return open_any(out, path, wake_fd, heard);
 }

@@ -56,7 +56,8 @@ struct error *text_shape_of(struct text_shape *out, const struct tokenizer *toke
                          "sample begins", tokenizer_start_name(tokenizer));
     if (example && start_id == tokenizer_pad_id(tokenizer))
         return error_new(ERROR_INPUT, "the start token %s has the id %d, which stands for padding; "
-                         "the vocabulary must have another entry first (galley vocab --end-token-last)",
+                         "the vocabulary must have another entry first (galley vocab "
+                         "--end-token-last)",
                          tokenizer_start_name(tokenizer), (int)start_id);
     *out = (struct text_shape){
         .format = format, .T = T, .start_id = example || add_start ? start_id : -1,

@@ -19,7 +19,8 @@
 struct indexed_file {
     int64_t start;          /* address of its first byte */
     int64_t bytes;          /* of its text */
-    int64_t unpacked_at;    /* where it begins in the file of unpacked text; -1: plain, read in place */
+    int64_t unpacked_at;    /* where it begins in the file of unpacked text; -1: plain, read in
+                             * place */
     int64_t separator;      /* ends each record: '\n', or '\0' where it is JSON */
     int64_t disk_bytes;     /* the file as it was when it was scanned */
     int64_t modified_ns;

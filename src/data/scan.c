@@ -153,8 +153,8 @@ static struct error *finish(struct scan *s)
     struct sample_index *const index = &s->index;
     if (!index->samples)
         return error_new(ERROR_INPUT, "none of the %lld lines of the %s data has at least %lld "
-                         "bytes (data.min_bytes); the longest has %lld; lower that minimum", (long long)s->lines,
-                         s->options->name, (long long)s->options->min_bytes,
+                         "bytes (data.min_bytes); the longest has %lld; lower that minimum",
+                         (long long)s->lines, s->options->name, (long long)s->options->min_bytes,
                          (long long)s->longest_any);
     TRY(flush_addresses(s));
     index->unpacked_bytes = s->unpacked->fd < 0 ? 0 : s->unpacked->bytes;

@@ -184,7 +184,8 @@ static bool is_there(const char *path, const struct shard_facts *facts)
     return same;
 }
 
-static struct error *write_shard(struct assembly *a, int64_t shard, uint64_t key, const char *output)
+static struct error *write_shard(struct assembly *a, int64_t shard, uint64_t key,
+                                 const char *output)
 {
     char name[64], *path;
     struct shard_writer *writer;

@@ -35,8 +35,8 @@ static const struct person heroes[] = {
 };
 
 static const char *const traits[] = {
-    "a shy", "a brave", "a curious", "a lonely", "a stubborn", "a cheerful", "a patient", "a clumsy",
-    "an honest", "a dreamy", "a careful", "a restless",
+    "a shy", "a brave", "a curious", "a lonely", "a stubborn", "a cheerful", "a patient",
+    "a clumsy", "an honest", "a dreamy", "a careful", "a restless",
 };
 static const char *const homes[] = {
     "in a small house by the sea", "at the edge of a dark forest", "on a farm behind the hills",
@@ -108,7 +108,8 @@ static const char *const friend_traits[] = {"thin", "friendly", "sleepy", "proud
                                             "muddy", "merry"};
 static const char *const friend_names[] = {"Rusty", "Moss", "Pepper", "Button", "Thistle",
                                            "Barley", "Ash", "Clover", "Bramble", "Hazel",
-                                           "Copper", "Willow", "Pebble", "Smoke", "Fern", "Juniper"};
+                                           "Copper", "Willow", "Pebble", "Smoke", "Fern",
+                                           "Juniper"};
 static const char *const greetings[] = {
     "Where are you going in such a hurry", "You look as if you had lost something",
     "I have not seen anybody here for weeks", "Do you have something to eat",

@@ -87,8 +87,8 @@ static struct place place_of(const struct stream *s, int64_t number)
 }
 
 /* Rows from `b` on, at most BLEND_RANGE, from samples at `position` on. */
-static struct error *fill_rows(const struct stream *s, struct worker *worker, struct slot *slot, int b,
-                               int rows, int64_t epoch, int64_t position)
+static struct error *fill_rows(const struct stream *s, struct worker *worker, struct slot *slot,
+                               int b, int rows, int64_t epoch, int64_t position)
 {
     struct blend_place places[BLEND_RANGE];
     const int64_t left = s->samples - position;
@@ -121,7 +121,8 @@ static struct error *fill_slot(const struct stream *s, struct worker *worker, st
     slot->row_count = 0;
     for (int b = 0; b < o->micro_batch; b += BLEND_RANGE) {
         const int left = o->micro_batch - b;
-        TRY(fill_rows(s, worker, slot, b, left < BLEND_RANGE ? left : BLEND_RANGE, epoch, first + b));
+        TRY(fill_rows(s, worker, slot, b, left < BLEND_RANGE ? left : BLEND_RANGE, epoch,
+                      first + b));
     }
     return NULL;
 }
@@ -165,13 +166,13 @@ static struct error *check_options(const struct stream_options *o)
         o->rank < 0 || o->rank >= o->world_size || o->threads < 1 || o->epochs < 0)
         BUG("stream options out of range");
     if (o->global_batch % o->world_size || o->global_batch / o->world_size % o->micro_batch)
-        return error_new(ERROR_USAGE, "a global batch of %d samples cannot be cut into %d ranks and "
-                         "micro-batches of %d", o->global_batch, o->world_size, o->micro_batch);
+        return error_new(ERROR_USAGE, "a global batch of %d samples cannot be cut into %d ranks "
+                         "and micro-batches of %d", o->global_batch, o->world_size, o->micro_batch);
     if (o->prefetch < 2)
         return error_new(ERROR_USAGE, "data.prefetch is %d, expected at least 2", o->prefetch);
     if (!stream_steps_per_epoch(o))
-        return error_new(ERROR_USAGE, "the %s data has %lld samples, fewer than one global batch of "
-                         "%d, and data.drop_last leaves out short ones",
+        return error_new(ERROR_USAGE, "the %s data has %lld samples, fewer than one global batch "
+                         "of %d, and data.drop_last leaves out short ones",
                          o->blend->sources[0].name, (long long)blend_samples(o->blend),
                          o->global_batch);
     return NULL;

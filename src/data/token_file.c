@@ -119,8 +119,9 @@ static struct error *megatron_index(const char *path, char **out)
     }
     struct error *e = read_head(index, head, &bytes);
     if (!e && (bytes < sizeof megatron_magic || memcmp(head, megatron_magic, sizeof megatron_magic)))
-        e = error_new(ERROR_INPUT, "%s does not begin as a Megatron index does, so that %s beside it "
-                      "cannot be read; restore it, or remove it if it is something else", index, path);
+        e = error_new(ERROR_INPUT, "%s does not begin as a Megatron index does, so that %s beside "
+                      "it cannot be read; restore it, or remove it if it is something else", index,
+                      path);
     if (e) {
         free(index);
         return e;
@@ -165,26 +166,29 @@ static struct error *open_with_header(struct token_file *f, const char *head, si
     f->tokens = header.tokens;
     const int64_t expected = f->start + f->tokens * f->width;
     if (f->opened.st_size != expected)
-        return error_new(ERROR_INPUT, "%s says that it holds %lld tokens, which makes %lld bytes; it "
-                         "has %lld: copy it again, whole", f->path, (long long)f->tokens, (long long)expected,
-                         (long long)f->opened.st_size);
+        return error_new(ERROR_INPUT, "%s says that it holds %lld tokens, which makes %lld bytes; "
+                         "it has %lld: copy it again, whole", f->path, (long long)f->tokens,
+                         (long long)expected, (long long)f->opened.st_size);
     return NULL;
 }
 
 static struct error *open_bare(struct token_file *f, const char *head, size_t bytes)
 {
-    if (has_suffix(f->path, ".h5"))    /* a shard whose beginning is damaged is not to be read as ids */
-        return error_new(ERROR_INPUT, "%s is named as a shard of tokens, but does not begin as one; restore "
-                         "it from a copy, or remove it and start galley tokenize again", f->path);
+    if (has_suffix(f->path, ".h5"))    /* a shard whose beginning is damaged is not to be read as
+                                        * ids */
+        return error_new(ERROR_INPUT, "%s is named as a shard of tokens, but does not begin as "
+                         "one; restore it from a copy, or remove it and start galley "
+                         "tokenize again", f->path);
     if (bytes && !may_be_bare(head, bytes))
-        return error_new(ERROR_INPUT, "%s is no file of tokens, but text or packed; make shards of it with "
-                         "galley tokenize, or set data.kind to text", f->path);
+        return error_new(ERROR_INPUT, "%s is no file of tokens, but text or packed; make shards of "
+                         "it with galley tokenize, or set data.kind to text", f->path);
     f->format = "bare uint16";
     f->width = 2;
     f->tokens = f->opened.st_size / 2;
     if (f->opened.st_size % 2)
-        return error_new(ERROR_INPUT, "%s has an odd number of bytes (%lld), so it is not uint16, and "
-                         "it is no other format of tokens either; copy it again, or convert it", f->path,
+        return error_new(ERROR_INPUT, "%s has an odd number of bytes (%lld), so it is not uint16, "
+                         "and it is no other format of tokens either; copy it again, "
+                         "or convert it", f->path,
                          (long long)f->opened.st_size);
     return NULL;
 }
@@ -208,7 +212,8 @@ static struct error *read_megatron_header(struct token_file *f, int fd, const ch
     struct stat status;
     TRY(read_up_to(fd, index, header, HEADER_BYTES, 0, &got));
     if (got < HEADER_BYTES || fstat(fd, &status))
-        return error_new(ERROR_INPUT, "%s is truncated: %zu bytes, expected at least %d; copy it again",
+        return error_new(ERROR_INPUT, "%s is truncated: %zu bytes, expected at least %d; "
+                         "copy it again",
                          index, got, HEADER_BYTES);
     memcpy(&version, header + 9, sizeof version);
     memcpy(&out->sequences, header + 18, sizeof out->sequences);
@@ -222,15 +227,16 @@ static struct error *read_megatron_header(struct token_file *f, int fd, const ch
         [1] = {"Megatron, uint8", 1}, [4] = {"Megatron, int32", 4}, [8] = {"Megatron, uint16", 2},
     };
     if (out->type >= sizeof types / sizeof types[0] || !types[out->type].width)
-        return error_new(ERROR_INPUT, "%s holds tokens of type %d, expected 1 (uint8), 4 (int32) or 8 "
-                         "(uint16); write the pair anew with one of these", index, out->type);
+        return error_new(ERROR_INPUT, "%s holds tokens of type %d, expected 1 (uint8), 4 (int32) "
+                         "or 8 (uint16); write the pair anew with one of these", index, out->type);
     f->format = types[out->type].name;
     f->width = types[out->type].width;
     const int64_t most = status.st_size / 12;
     if (out->sequences < 1 || out->sequences > most || documents < 0 || documents > most ||
         HEADER_BYTES + 12 * out->sequences + 8 * documents > status.st_size)
-        return error_new(ERROR_INPUT, "%s says that it lists %lld sequences and %lld documents; its "
-                         "%lld bytes are too few; copy it again", index, (long long)out->sequences,
+        return error_new(ERROR_INPUT, "%s says that it lists %lld sequences and %lld documents; "
+                         "its %lld bytes are too few; copy it again", index,
+                         (long long)out->sequences,
                          (long long)documents, (long long)status.st_size);
     return NULL;
 }
@@ -254,17 +260,18 @@ static struct error *check_megatron_sequences(struct token_file *f, int fd, cons
             return error_new(ERROR_INPUT, "%s changed while it was read", index);
         for (size_t k = 0; k < n; k++) {
             if (lengths[k] < 0 || begins[k] != expected)
-                return error_new(ERROR_INPUT, "%s: sequence %lld begins at byte %lld with %d tokens, "
-                                 "expected byte %lld: the sequences of %s must follow each other",
-                                 index, (long long)i + (long long)k, (long long)begins[k], lengths[k],
-                                 (long long)expected, f->path);
+                return error_new(ERROR_INPUT, "%s: sequence %lld begins at byte %lld with %d "
+                                 "tokens, expected byte %lld: the sequences of %s must "
+                                 "follow each other",
+                                 index, (long long)i + (long long)k, (long long)begins[k],
+                                 lengths[k], (long long)expected, f->path);
             expected += (int64_t)lengths[k] * f->width;
         }
         f->index_hash = XXH3_64bits_withSeed(lengths, n * 4, f->index_hash);
     }
     if (expected != f->opened.st_size)
-        return error_new(ERROR_INPUT, "%s lists %lld bytes of tokens, %s has %lld; copy both again, they are "
-                         "one data set", index,
+        return error_new(ERROR_INPUT, "%s lists %lld bytes of tokens, %s has %lld; copy both "
+                         "again, they are one data set", index,
                          (long long)expected, f->path, (long long)f->opened.st_size);
     f->tokens = expected / f->width;
     return NULL;

@@ -37,15 +37,17 @@ struct error *token_header_parse(struct token_header *out, const void *head, siz
     if (!f)
         BUG("no header of a known format");
     if (bytes < TOKEN_HEADER_BYTES)
-        return error_new(ERROR_INPUT, "%s ends in its header, after %zu bytes, expected %d; copy or send "
-                         "it again, whole", path, bytes, TOKEN_HEADER_BYTES);
+        return error_new(ERROR_INPUT, "%s ends in its header, after %zu bytes, expected %d; copy "
+                         "or send it again, whole", path, bytes, TOKEN_HEADER_BYTES);
     memcpy(header, head, sizeof header);
     if (header[1] != f->version)
-        return error_new(ERROR_INPUT, "%s is of version %d of its format (magic number %d), expected "
-                         "%d; write it anew with the current script of llm.c or modded-nanogpt", path,
+        return error_new(ERROR_INPUT, "%s is of version %d of its format (magic number %d), "
+                         "expected %d; write it anew with the current script of llm.c or "
+                         "modded-nanogpt", path,
                          header[1], header[0], f->version);
     if (header[2] < 0)
-        return error_new(ERROR_INPUT, "%s says that it holds %d tokens, expected 0 or more; copy it again",
+        return error_new(ERROR_INPUT, "%s says that it holds %d tokens, expected 0 or more; "
+                         "copy it again",
                          path, header[2]);
     *out = (struct token_header){.format = f->name, .width = f->width, .tokens = header[2]};
     return NULL;

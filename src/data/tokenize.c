@@ -292,10 +292,10 @@ static struct error *check_unchanged(const struct inputs *inputs, const struct p
         if (stat(then->path, &now))
             return error_errno(ERROR_IO, "cannot read %s", then->path);
         if (now.st_size != then->bytes || file_modified_ns(&now) != then->modified_ns)
-            return error_new(ERROR_INPUT, "%s changed while it was tokenized (%lld bytes, before %lld%s); "
-                             "when nobody writes to it any more, remove what is in --output and start "
-                             "the same command again", then->path, (long long)now.st_size,
-                             (long long)then->bytes,
+            return error_new(ERROR_INPUT, "%s changed while it was tokenized (%lld bytes, before "
+                             "%lld%s); when nobody writes to it any more, remove what is in "
+                             "--output and start the same command again", then->path,
+                             (long long)now.st_size, (long long)then->bytes,
                              now.st_size == then->bytes ? ", but another time of change" : "");
     }
     return NULL;

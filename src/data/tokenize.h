@@ -36,7 +36,8 @@ struct tokenize_options {
 int tokenize_width(const struct tokenizer *tokenizer);
 /* A hash of all that decides what the shards hold: tokenizer, options, and the inputs, of which
  * `inputs` is the inputs_hash. */
-uint64_t tokenize_key(const struct tokenize_options *options, int64_t shard_tokens, uint64_t inputs);
+uint64_t tokenize_key(const struct tokenize_options *options, int64_t shard_tokens,
+                      uint64_t inputs);
 
 MUST_USE struct error *tokenize_piece(const struct tokenize_options *options,
                                       const struct piece *piece, int number,

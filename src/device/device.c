@@ -45,7 +45,8 @@ static struct error *choose_backend(const struct backend **out, const char *kind
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, ", %s", b->kind);
     }
-    return error_new(ERROR_USAGE, "there is no device \"%s\" in this build; it knows: %s", kind, known);
+    return error_new(ERROR_USAGE, "there is no device \"%s\" in this build; it knows: %s", kind,
+                     known);
 }
 
 struct error *device_open(struct device **out, const struct device_options *options)

@@ -71,7 +71,8 @@ MUST_USE struct error *device_allocate_shared(struct device *device, void **out,
 size_t device_allocated_bytes(const struct device *device);
 /* Tells of each of those, the newest first. */
 void device_each_allocation(const struct device *device,
-                            void (*tell)(void *self, const char *purpose, size_t bytes), void *self);
+                            void (*tell)(void *self, const char *purpose, size_t bytes),
+                            void *self);
 
 /* Host memory the device copies from and to quickly (pinned for a GPU); same life and rules. */
 MUST_USE struct error *device_allocate_host(struct device *device, void **out, size_t bytes,

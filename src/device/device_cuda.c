@@ -75,8 +75,8 @@ static struct error *choose_gpu(int *ordinal, const struct device_options *optio
                          "CUDA_VISIBLE_DEVICES and nvidia-smi, or set device.kind to cpu",
                          driver / 1000, driver % 1000 / 10, cudaGetErrorString(e));
     if (count > 1 && options->local_rank >= count)
-        return error_new(ERROR_USAGE, "%d ranks on this node, but %d GPUs are visible: start at most "
-                         "as many ranks a node as it has GPUs", options->local_size, count);
+        return error_new(ERROR_USAGE, "%d ranks on this node, but %d GPUs are visible: start at "
+                         "most as many ranks a node as it has GPUs", options->local_size, count);
     *ordinal = count > 1 ? options->local_rank : 0;
     return NULL;
 }
@@ -116,9 +116,9 @@ static struct error *set_up(struct cuda_device *c, char *description, size_t byt
     TRY(check(c, cudaGetDeviceProperties(&properties, c->ordinal), "cudaGetDeviceProperties"));
     snprintf(c->name, sizeof c->name, "%.63s", properties.name);
     if (properties.major < OLDEST_MAJOR)
-        return error_new(ERROR_DEVICE, "GPU %d (%s) has compute capability %d.%d; %d.0 is the least "
-                         "that the kernels run on; set device.kind to cpu", c->ordinal, c->name,
-                         properties.major, properties.minor, OLDEST_MAJOR);
+        return error_new(ERROR_DEVICE, "GPU %d (%s) has compute capability %d.%d; %d.0 is the "
+                         "least that the kernels run on; set device.kind to cpu", c->ordinal,
+                         c->name, properties.major, properties.minor, OLDEST_MAJOR);
     TRY(check(c, cudaSetDevice(c->ordinal), "cudaSetDevice"));
     TRY(create_streams(c));
     snprintf(description, bytes, "cuda, GPU %d, %s, %.0f GiB", c->ordinal, c->name,

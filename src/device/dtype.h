@@ -38,7 +38,8 @@ static inline uint16_t bf16_from_float(float f)
 /* IEEE half precision: 5 bits of exponent, 10 of mantissa. Exact. */
 static inline float f16_to_float(uint16_t h)
 {
-    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31,
+        mantissa = h & 1023;
     union {
         uint32_t bits;
         float value;

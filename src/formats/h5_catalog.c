@@ -154,7 +154,8 @@ static void list_arrays(int to, const char *path)
 /* The child dies of what it reads without a word, a core file or a debugger's report. */
 static _Noreturn void be_child(int to, const char *path)
 {
-    static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM, SIGINT};
+    static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM,
+        SIGINT};
     for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
         signal(deadly[i], SIG_DFL);
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});

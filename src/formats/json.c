@@ -63,8 +63,8 @@ struct error *json_parse(cJSON **out, const char *text, size_t bytes, const char
 {
     const int depth = depth_of(text, bytes);
     if (depth > JSON_MOST_DEPTH)
-        return error_new(ERROR_INPUT, "%s is nested %d deep; at most %d levels are read", name, depth,
-                         JSON_MOST_DEPTH);
+        return error_new(ERROR_INPUT, "%s is nested %d deep; at most %d levels are read", name,
+                         depth, JSON_MOST_DEPTH);
     const char *end = NULL;
     cJSON *json = cJSON_ParseWithLengthOpts(text, bytes, &end, 0);
     if (!json)

@@ -284,8 +284,8 @@ struct error *manifest_verify(const char *path, const struct manifest *manifest)
         const uint64_t found = XXH3_64bits_digest(state);
         if (!e && found != x->xxh3)
             e = error_new(ERROR_INPUT, "%s is damaged: %s (%" PRIu64 " bytes at %" PRIu64
-                          ") hashes to %016" PRIx64 ", expected %016" PRIx64 "; " MEND, path, x->name,
-                          x->bytes, x->offset, found, x->xxh3);
+                          ") hashes to %016" PRIx64 ", expected %016" PRIx64 "; " MEND, path,
+                          x->name, x->bytes, x->offset, found, x->xxh3);
     }
     free(buffer);
     XXH3_freeState(state);

@@ -61,7 +61,8 @@ static struct error *check_target(const char *path, bool folder, bool overwrite)
         return error_new(ERROR_USAGE, "%s is there already; choose another name, or --overwrite",
                          path);
     if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
-        return error_new(ERROR_USAGE, "%s is neither a file nor a folder; choose another name", path);
+        return error_new(ERROR_USAGE, "%s is neither a file nor a folder; choose another name",
+                         path);
     if (S_ISDIR(status.st_mode) != folder)
         return error_new(ERROR_USAGE, "%s is a %s, and a %s would be written; choose another name",
                          path, folder ? "file" : "folder", folder ? "folder" : "file");

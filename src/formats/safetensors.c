@@ -95,7 +95,8 @@ static struct error *check_places(struct catalog_tensor *tensors, int n, uint64_
         at += tensors[i].bytes;
     }
     if (at != file->bytes)
-        return error_new(ERROR_INPUT, "%s has %" PRIu64 " bytes, expected %" PRIu64 " by its header; "
+        return error_new(ERROR_INPUT,
+                         "%s has %" PRIu64 " bytes, expected %" PRIu64 " by its header; "
                          "it was cut off or is damaged", file->path, file->bytes, at);
     return NULL;
 }

@@ -106,7 +106,8 @@ static struct error *check_counts(struct shard *s)
         (f->documents + SHARD_CHUNK_DOCUMENTS - 1) / SHARD_CHUNK_DOCUMENTS != s->document_chunks ||
         f->largest_token < 0 || f->largest_token >= f->vocabulary_size)
         return error_new(ERROR_INPUT, "%s contradicts itself: %lld tokens in %lld chunks, %lld "
-                         "documents in %lld, largest token %lld of a vocabulary of %lld; " MEND_SHARD,
+                         "documents in %lld, largest token %lld of a "
+                         "vocabulary of %lld; " MEND_SHARD,
                          s->path,
                          (long long)f->tokens, (long long)s->token_chunks, (long long)f->documents,
                          (long long)s->document_chunks, (long long)f->largest_token,
@@ -247,8 +248,8 @@ static struct error *read_from_chunk(const struct shard *s, struct chunk *chunk,
     const uint64_t found = XXH3_64bits(scratch, SHARD_CHUNK_BYTES);
     if (found != chunk->xxh3)
         return error_new(ERROR_INPUT, "%s is damaged: chunk %lld of %s (%d bytes at %" PRIu64
-                         ") hashes to %016" PRIx64 ", expected %016" PRIx64 "; " MEND_SHARD, s->path,
-                         (long long)index, array, SHARD_CHUNK_BYTES, chunk->offset, found,
+                         ") hashes to %016" PRIx64 ", expected %016" PRIx64 "; " MEND_SHARD,
+                         s->path, (long long)index, array, SHARD_CHUNK_BYTES, chunk->offset, found,
                          chunk->xxh3);
     atomic_store_explicit(&chunk->good, true, memory_order_relaxed);
     memcpy(out, (const char *)scratch + from, bytes);
@@ -274,7 +275,8 @@ static struct error *read_array(const struct shard *s, struct chunk *chunks, con
     return NULL;
 }
 
-struct error *shard_read(struct shard *shard, int64_t first, int64_t count, void *out, void *scratch)
+struct error *shard_read(struct shard *shard, int64_t first, int64_t count, void *out,
+                         void *scratch)
 {
     if (first < 0 || count < 0 || first > shard->facts.tokens - count)
         BUG("tokens %lld to %lld of %lld", (long long)first, (long long)(first + count),
@@ -289,8 +291,8 @@ struct error *shard_read_documents(struct shard *shard, int64_t first, int64_t c
     if (first < 0 || count < 0 || first > shard->facts.documents - count)
         BUG("documents %lld to %lld of %lld", (long long)first, (long long)(first + count),
             (long long)shard->facts.documents);
-    return read_array(shard, shard->documents, SHARD_DOCUMENTS, sizeof *places, first, count, places,
-                      scratch);
+    return read_array(shard, shard->documents, SHARD_DOCUMENTS, sizeof *places, first, count,
+                      places, scratch);
 }
 
 struct error *shard_verify(const char *path)

@@ -36,7 +36,8 @@ struct shard_facts {
     int64_t end_token;              /* the last token of each document, or -1 */
     int64_t start_token;            /* the first token of each document, or -1 */
     uint64_t tokenizer;             /* its fingerprint */
-    uint64_t made_from;             /* hash of inputs and options, by which an interrupted run goes on */
+    uint64_t made_from;             /* hash of inputs and options, by which an interrupted run goes
+                                     * on */
     char tokenizer_kind[SHARD_NAME_BYTES];    /* "bpe" */
     char part[SHARD_NAME_BYTES];              /* "train", "validation" */
 };

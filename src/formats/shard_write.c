@@ -94,7 +94,8 @@ static struct error *flush_chunk(struct shard_writer *w, struct array *a)
     return NULL;
 }
 
-static struct error *append(struct shard_writer *w, struct array *a, const void *data, int64_t count)
+static struct error *append(struct shard_writer *w, struct array *a, const void *data,
+                            int64_t count)
 {
     const char *from = data;
     if (count < 0 || count > a->count - a->written)
@@ -140,7 +141,8 @@ static struct error *begin(struct shard_writer *w)
     const int extents = (int)(chunks_of(&w->tokens) + chunks_of(&w->documents));
     w->manifest.extents = calloc((size_t)extents, sizeof *w->manifest.extents);
     if (!w->manifest.extents)
-        return error_new(ERROR_MEMORY, "no memory for the %d chunks of %s", extents, w->output.path);
+        return error_new(ERROR_MEMORY, "no memory for the %d chunks of %s", extents,
+                         w->output.path);
     w->room = manifest_room(extents);
     TRY(h5_create(&w->file, w->output.partial, w->room));
     TRY(open_array(w, &w->tokens));
@@ -152,8 +154,8 @@ struct error *shard_create(struct shard_writer **out, const char *path,
 {
     if (facts->tokens < 1 || facts->tokens > SHARD_MOST_TOKENS || facts->documents < 0 ||
         facts->documents > facts->tokens || (facts->width != 2 && facts->width != 4))
-        BUG("a shard of %lld tokens of %d bytes, %lld documents", (long long)facts->tokens, facts->width,
-            (long long)facts->documents);
+        BUG("a shard of %lld tokens of %d bytes, %lld documents", (long long)facts->tokens,
+            facts->width, (long long)facts->documents);
     struct shard_writer *w = calloc(1, sizeof *w);
     if (!w)
         return error_new(ERROR_MEMORY, "no memory to write %s", path);
@@ -171,9 +173,9 @@ struct error *shard_create(struct shard_writer **out, const char *path,
 
 static struct error *write_attributes(const struct shard_writer *w)
 {
-    TRY(h5_set_text(w->file, "/", "description", "A token shard of Galley, a GPT trainer: a stretch "
-                    "of one long text. In Python: h5py.File(path)['tokens'][:1000]; documents begin "
-                    "at the places in 'documents'."));
+    TRY(h5_set_text(w->file, "/", "description", "A token shard of Galley, a GPT trainer: a "
+                    "stretch of one long text. In Python: h5py.File(path)['tokens'][:1000]; "
+                    "documents begin at the places in 'documents'."));
     TRY(h5_set_int(w->file, "/", "format", SHARD_FORMAT));
     TRY(h5_set_text(w->file, "/", "part", w->facts.part));
     TRY(h5_set_text(w->file, "/", "tokenizer_kind", w->facts.tokenizer_kind));

@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 struct beam {
-    float score;      /* log-probability of all that was chosen; in fp32, so that ties are KerasHub's */
+    float score;      /* log-probability of all that was chosen; in fp32, so that ties are
+                       * KerasHub's */
     int from;         /* the beam it continues */
     int32_t token;    /* and by what */
 };

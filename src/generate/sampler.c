@@ -27,8 +27,8 @@ struct error *sampler_parse(enum sampler_kind *out, const char *name)
             return NULL;
         }
     }
-    return error_new(ERROR_USAGE, "there is no sampler \"%s\"; it may be greedy, random, top_k, top_p, "
-                     "beam or contrastive", name);
+    return error_new(ERROR_USAGE, "there is no sampler \"%s\"; it may be greedy, random, top_k, "
+                     "top_p, beam or contrastive", name);
 }
 
 const char *sampler_name(enum sampler_kind kind)
@@ -53,7 +53,8 @@ struct error *sampler_check(const struct sampler *sampler)
         return error_new(ERROR_USAGE, "contrastive's k is %d; it must be from 1 to %d", s->k,
                          MOST_BEAMS);
     if (s->kind == SAMPLER_CONTRASTIVE && !(s->alpha >= 0 && s->alpha <= 1))
-        return error_new(ERROR_USAGE, "contrastive's alpha is %g; it must be from 0 to 1", s->alpha);
+        return error_new(ERROR_USAGE, "contrastive's alpha is %g; it must be from 0 to 1",
+                         s->alpha);
     if (s->kind == SAMPLER_TOP_P && s->k < 0)
         return error_new(ERROR_USAGE, "top_p's k is %d; it must be 0 (no cut) or more", s->k);
     if (s->kind == SAMPLER_TOP_P && !(s->p >= 0 && s->p <= 1))

@@ -29,8 +29,8 @@ struct error *prompt_encode(struct prompt *out, const struct tokenizer *tokenize
         goto fail;
     prompt.count += count;
     if (prompt.count == 0) {
-        e = error_new(ERROR_USAGE, "the prompt has no words and the vocabulary no %s to begin with; "
-                      "give a prompt", tokenizer_start_name(tokenizer));
+        e = error_new(ERROR_USAGE, "the prompt has no words and the vocabulary no %s to begin "
+                      "with; give a prompt", tokenizer_start_name(tokenizer));
         goto fail;
     }
     prompt.cut = prompt.count > length;
@@ -86,8 +86,8 @@ static struct error *grow(struct growing *g, const char *more)
 
 /* What the text of ids [0, end) has from id `first` on, for the caller to free. The ids before are
  * decoded too: a word piece or a byte may belong to what they began. */
-static struct error *decode(const struct tokenizer *tokenizer, const int32_t *ids, int first, int end,
-                            char **text)
+static struct error *decode(const struct tokenizer *tokenizer, const int32_t *ids, int first,
+                            int end, char **text)
 {
     struct detokenizer *detokenizer;
     struct growing g = {0};

@@ -16,7 +16,8 @@ struct model;
 
 /* What the model is made for; decides the memory it takes. */
 struct model_options {
-    int B, T;            /* the largest batch, of B x T tokens; one of shorter rows may have more of them */
+    int B, T;            /* the largest batch, of B x T tokens; one of shorter rows may have more of
+                          * them */
     bool training;       /* gradients and what backward needs */
     bool token_squares;  /* also squares of the token embedding's gradients, by occurrence; not of a
                           * family whose head is tied to it */

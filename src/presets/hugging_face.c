@@ -64,7 +64,8 @@ static struct error *read_spec(struct model_spec *s, const cJSON *config, const 
         TRY(preset_get_size(config, "n_inner", path, MOST_SIZE, &s->F));
     TRY(json_get_number_or(config, "resid_pdrop", path, 0.1, &dropout));
     if (!(dropout >= 0 && dropout < 1))
-        return error_new(ERROR_INPUT, "%s: \"resid_pdrop\" is %g, expected 0 or more and less than 1",
+        return error_new(ERROR_INPUT, "%s: \"resid_pdrop\" is %g, expected 0 or more "
+                         "and less than 1",
                          path, dropout);
     s->dropout = (float)dropout;
     if (s->C % s->NH != 0)
@@ -91,8 +92,8 @@ static struct error *read_weights(struct preset *p)
     char *path;
     const bool sharded = !preset_has(p->path, file_name) && preset_has(p->path, index_name);
     if (!sharded && !preset_has(p->path, file_name) && preset_has(p->path, "pytorch_model.bin"))
-        return error_new(ERROR_INPUT, "%s has its weights in pytorch_model.bin, which is Python code "
-                         "to run; save them as %s (save_pretrained does)", p->path, file_name);
+        return error_new(ERROR_INPUT, "%s has its weights in pytorch_model.bin, which is Python "
+                         "code to run; save them as %s (save_pretrained does)", p->path, file_name);
     TRY(preset_path(&path, p->path, sharded ? index_name : file_name));
     struct error *e = sharded ? safetensors_catalog_index(&p->catalog, p->path, path)
                               : safetensors_catalog(&p->catalog, path);

@@ -159,8 +159,8 @@ struct error *keras_weights_read(struct preset *preset)
     TRY(keras_h5_catalog(&preset->catalog, preset->path));
     const bool mini = catalog_find(c, mini_tokens) != NULL;
     if (!mini && !catalog_find(c, tokens))
-        return error_new(ERROR_INPUT, "%s has neither %s (the mini-GPT) nor %s (GPT-2): it holds the "
-                         "weights of another model", preset->path, mini_tokens, tokens);
+        return error_new(ERROR_INPUT, "%s has neither %s (the mini-GPT) nor %s (GPT-2): it holds "
+                         "the weights of another model", preset->path, mini_tokens, tokens);
     s->family = mini ? MODEL_MINI_GPT : MODEL_GPT2;
     s->dropout = mini ? 0 : 0.1f;    /* KerasHub's defaults; files of weights do not say */
     TRY(size_of(c, mini ? mini_tokens : tokens, 2, 0, &s->V));

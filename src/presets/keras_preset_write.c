@@ -71,8 +71,8 @@ static void print_tokenizer(FILE *out, int at, const struct preset_content *c)
     print_common(out, at + 4, "gpt2_tokenizer", "int32");
     fprintf(out, "%*s\"config_file\": \"tokenizer.json\",\n%*s\"sequence_length\": null,\n"
             "%*s\"add_prefix_space\": false,\n%*s\"unsplittable_tokens\": [\n"
-            "%*s\"<|endoftext|>\"\n%*s]", at + 4, "", at + 4, "", at + 4, "", at + 4, "", at + 8, "",
-            at + 4, "");
+            "%*s\"<|endoftext|>\"\n%*s]", at + 4, "", at + 4, "", at + 4, "", at + 4, "", at + 8,
+            "", at + 4, "");
     print_tail(out, at, "GPT2Tokenizer");
 }
 
@@ -160,9 +160,9 @@ static struct error *add_entry(cJSON *vocabulary, struct string_table *keys, con
     const int32_t before = string_table_count(keys);
     TRY(string_table_add(keys, written, strlen(written), &number));
     if (number != before)
-        return error_new(ERROR_USAGE, "KerasHub's vocabulary.json cannot hold the added token %d, which "
-                         "it would write as \"%.*s\", as it does another entry; convert with --to "
-                         "huggingface", id, SHOWN, written);
+        return error_new(ERROR_USAGE, "KerasHub's vocabulary.json cannot hold the added token %d, "
+                         "which it would write as \"%.*s\", as it does another entry; convert with "
+                         "--to huggingface", id, SHOWN, written);
     return cJSON_AddNumberToObject(vocabulary, written, id)
                ? NULL : error_new(ERROR_MEMORY, "no memory for the vocabulary");
 }
@@ -212,8 +212,9 @@ static struct error *write_vocabulary(const char *folder, const struct tokenizer
     TRY(vocabulary_with_added(t, &text));
     struct error *e = preset_write_text(folder, name, text, strlen(text));
     free(text);
-    log_warning("KerasHub's tokenizer knows no added tokens but <|endoftext|>: the others of this one "
-                "get their ids and are decoded, but in a text to encode they are letters and signs");
+    log_warning("KerasHub's tokenizer knows no added tokens but <|endoftext|>: the others of this "
+                "one get their ids and are decoded, but in a text to encode they are "
+                "letters and signs");
     return e;
 }
 
@@ -232,8 +233,9 @@ static struct error *write_tokenizer(const char *folder, const struct preset_con
 struct error *keras_preset_write(const char *folder, const struct preset_content *content)
 {
     if (content->spec->family != MODEL_GPT2)
-        return error_new(ERROR_USAGE, "KerasHub has no preset for a model of the family %s; write its "
-                         "weights as a .weights.h5 file", spec_family_name(content->spec->family));
+        return error_new(ERROR_USAGE, "KerasHub has no preset for a model of the family %s; write "
+                         "its weights as a .weights.h5 file",
+                         spec_family_name(content->spec->family));
     if (content->tokenizer)    /* first, as it may be refused */
         TRY(write_tokenizer(folder, content));
     TRY(write_json(folder, "config.json", print_backbone, content));

@@ -171,8 +171,8 @@ struct error *mapping_create(struct mapping **out, enum weight_layout layout,
         return error_new(ERROR_USAGE, "Hugging Face has no model of the family %s",
                          spec_family_name(spec->family));
     if (layout == LAYOUT_HUGGING_FACE && spec->C % spec->NH != 0)
-        return error_new(ERROR_USAGE, "Hugging Face's GPT-2 cannot have %d channels in %d heads: the "
-                         "channels must be a multiple of the heads", spec->C, spec->NH);
+        return error_new(ERROR_USAGE, "Hugging Face's GPT-2 cannot have %d channels in %d heads: "
+                         "the channels must be a multiple of the heads", spec->C, spec->NH);
     struct mapping *m = calloc(1, sizeof *m);
     if (m)
         m->list = calloc(2 * (size_t)parameters->n, sizeof *m->list);

@@ -26,7 +26,8 @@ static struct error *check_tokenizer(const struct preset_content *content)
     if (content->spec->family == MODEL_GPT2 && content->tokenizer &&
         tokenizer_definition(content->tokenizer)->kind != TOKENIZER_BPE)
         return error_new(ERROR_USAGE, "a GPT-2 with a WordPiece tokenizer fits neither a KerasHub "
-                         "preset nor a Hugging Face folder; write its weights as a .weights.h5 file");
+                         "preset nor a Hugging Face folder; write its weights as a "
+                         ".weights.h5 file");
     return NULL;
 }
 

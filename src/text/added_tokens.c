@@ -15,7 +15,8 @@ static struct error *read_flag(bool *flag, const cJSON *item, const char *key, c
 {
     const cJSON *value = cJSON_GetObjectItemCaseSensitive(item, key);
     if (value && !cJSON_IsBool(value))
-        return error_new(ERROR_INPUT, "%s: \"%s\" of an added token must be true or false", name, key);
+        return error_new(ERROR_INPUT, "%s: \"%s\" of an added token must be true or false", name,
+                         key);
     *flag = cJSON_IsTrue(value);
     return NULL;
 }
@@ -101,7 +102,8 @@ static struct error *make_sets(struct added_tokens *a, const char *name)
     return NULL;
 }
 
-static struct error *read_all(struct added_tokens *a, const cJSON *list, int end_id, const char *name)
+static struct error *read_all(struct added_tokens *a, const cJSON *list, int end_id,
+                              const char *name)
 {
     const int n = cJSON_GetArraySize(list);
     if (list && (!cJSON_IsArray(list) || n > MOST_TOKENS))
@@ -128,7 +130,8 @@ struct error *added_tokens_read(struct added_tokens *added,
     const struct tokenizer_definition *d = definition;
     cJSON *list = d->added ? cJSON_ParseWithLength(d->added, d->added_bytes) : NULL;
     if (d->added && !list)
-        return error_new(ERROR_INPUT, "%s: its added tokens are not valid JSON (or nested too deeply)",
+        return error_new(ERROR_INPUT, "%s: its added tokens are not valid JSON (or "
+                         "nested too deeply)",
                          d->name);
     struct error *e = read_all(added, list, end_id, d->name);
     cJSON_Delete(list);

@@ -108,7 +108,8 @@ static struct error *add_entries(struct bpe *b)
     }
     for (int id = own; id < t->size; id++)
         if (!entries[id].text)
-            return error_new(ERROR_INPUT, "%s: no added token has the id %d", t->definition.name, id);
+            return error_new(ERROR_INPUT, "%s: no added token has the id %d", t->definition.name,
+                             id);
     return NULL;
 }
 

@@ -415,8 +415,9 @@ struct error *bpe_learn(struct piece_counter *const *counters, int counter_count
     struct bpe_learning own = {0};
     int32_t ids[256];
     *files = (struct bpe_files){0};
-    struct error *e = size < 257 ? error_new(ERROR_USAGE, "a byte-level BPE vocabulary of %d entries "
-                                             "is too small: 256 bytes and the end token are 257",
+    struct error *e = size < 257 ? error_new(ERROR_USAGE, "a byte-level BPE vocabulary of %d "
+                                             "entries is too small: 256 bytes and the end "
+                                             "token are 257",
                                              size)
                                  : add_up(&l, counters, counter_count, &own);
     if (!e)

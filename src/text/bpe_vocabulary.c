@@ -72,8 +72,8 @@ static struct error *parse_object(const struct tokenizer_definition *d, cJSON **
                          (size_t)(stop - d->vocabulary), d->vocabulary_bytes);
     if (!cJSON_IsObject(json) || !json->child) {
         cJSON_Delete(json);
-        return error_new(ERROR_INPUT, "%s must be a JSON object of \"entry\": id, with at least one "
-                         "entry", d->name);
+        return error_new(ERROR_INPUT, "%s must be a JSON object of \"entry\": id, with at least "
+                         "one entry", d->name);
     }
     *out = json;
     return NULL;
@@ -87,7 +87,8 @@ static struct error *add_entry(struct bpe_vocabulary *v, const char *name, const
     if (!cJSON_IsNumber(item) || item->valuedouble != item->valueint || item->valueint < 0 ||
         item->valueint >= size)
         return error_new(ERROR_INPUT, "%s: the id of \"%.*s\" must be a whole number from 0 to %d, "
-                         "one for each of the %d entries", name, SHOWN, item->string, size - 1, size);
+                         "one for each of the %d entries", name, SHOWN, item->string, size - 1,
+                         size);
     TRY(string_table_add(v->written, item->string, strlen(item->string), &number));
     if (number != before)
         return error_new(ERROR_INPUT, "%s has the entry \"%.*s\" twice", name, SHOWN, item->string);
@@ -144,8 +145,9 @@ static struct error *translate(struct bpe_vocabulary *v, const char *name,
         const int32_t number =
             string_table_find(v->written, characters[b], strlen(characters[b]));
         if (number < 0)
-            return error_new(ERROR_INPUT, "%s has no entry \"%s\" for the byte 0x%02X; a byte-level "
-                             "vocabulary has one for each byte", name, characters[b], (unsigned)b);
+            return error_new(ERROR_INPUT, "%s has no entry \"%s\" for the byte 0x%02X; a "
+                             "byte-level vocabulary has one for each byte", name, characters[b],
+                             (unsigned)b);
         v->byte_ids[b] = (uint32_t)v->written_ids[number];
     }
     return NULL;
@@ -178,8 +180,8 @@ static struct error *find_id(const struct bpe_vocabulary *v, const char *name,
 {
     const int32_t number = string_table_find(v->written, text, bytes);
     if (number < 0)
-        return error_new(ERROR_INPUT, "%s: line %lld of the merges, \"%.*s\", needs \"%.*s\", which "
-                         "the vocabulary does not have", name, line->number,
+        return error_new(ERROR_INPUT, "%s: line %lld of the merges, \"%.*s\", needs \"%.*s\", "
+                         "which the vocabulary does not have", name, line->number,
                          (int)(line->bytes < SHOWN ? line->bytes : SHOWN), line->text,
                          (int)(bytes < SHOWN ? bytes : SHOWN), text);
     *id = (uint32_t)v->written_ids[number];

@@ -11,7 +11,8 @@ struct tally {
     int32_t capacity;
 };
 
-MUST_USE struct error *tally_add(struct tally *tally, const char *text, size_t bytes, int64_t count);
+MUST_USE struct error *tally_add(struct tally *tally, const char *text, size_t bytes,
+                                 int64_t count);
 void tally_release(struct tally *tally);
 /* How many different strings there are. */
 int32_t tally_count(const struct tally *tally);

@@ -29,7 +29,8 @@ struct error *tokenizer_kind_parse(enum tokenizer_kind *out, const char *name)
             *out = (enum tokenizer_kind)i;
             return NULL;
         }
-    return error_new(ERROR_INPUT, "\"%s\" is no kind of tokenizer; there are: wordpiece, bpe", name);
+    return error_new(ERROR_INPUT, "\"%s\" is no kind of tokenizer; there are: wordpiece, bpe",
+                     name);
 }
 
 static struct error *copy_text(const char **copy, const char *text, size_t bytes)

@@ -105,8 +105,8 @@ static struct error *find_merges(const char *vocabulary, char path[PATH_MAX])
             snprintf(path, PATH_MAX, "%.*smerges.txt", prefix, vocabulary) < PATH_MAX)
             return NULL;
     }
-    return error_new(ERROR_INPUT, "%s does not end in vocab.json, so its merges have to be named as "
-                     "well (tokenizer.merges)", vocabulary);
+    return error_new(ERROR_INPUT, "%s does not end in vocab.json, so its merges have to be named "
+                     "as well (tokenizer.merges)", vocabulary);
 }
 
 /* All texts of one file, or its added tokens. */

@@ -28,11 +28,12 @@ static struct error *check_split(const cJSON *json, const char *name)
     const cJSON *split = member(json, "pre_tokenizer"), *type = member(split, "type");
     const char *shown = cJSON_IsString(type) ? type->valuestring : "missing";
     if (strcmp(shown, "ByteLevel"))
-        return error_new(ERROR_INPUT, "%s: its pre_tokenizer is %.*s; Galley has GPT-2's ByteLevel only",
+        return error_new(ERROR_INPUT, "%s: its pre_tokenizer is %.*s; Galley has GPT-2's "
+                         "ByteLevel only",
                          name, SHOWN, shown);
     if (cJSON_IsTrue(member(split, "add_prefix_space")) || cJSON_IsFalse(member(split, "use_regex")))
-        return error_new(ERROR_INPUT, "%s: its pre_tokenizer adds a space or does without the pattern; "
-                         "GPT-2's has add_prefix_space false and use_regex true", name);
+        return error_new(ERROR_INPUT, "%s: its pre_tokenizer adds a space or does without the "
+                         "pattern; GPT-2's has add_prefix_space false and use_regex true", name);
     if (!absent(member(json, "normalizer")))
         return error_new(ERROR_INPUT, "%s: it has a normalizer; GPT-2's has none", name);
     return NULL;
@@ -47,18 +48,21 @@ static struct error *check_model(const cJSON *model, const char *name)
         return error_new(ERROR_INPUT, "%s is no tokenizer.json of Hugging Face: it has no object "
                          "\"model\"", name);
     if (type && (!cJSON_IsString(type) || strcmp(type->valuestring, "BPE")))
-        return error_new(ERROR_INPUT, "%s: its model is of type %.*s; Galley has BPE only", name, SHOWN,
-                         cJSON_IsString(type) ? type->valuestring : "unknown");
+        return error_new(ERROR_INPUT, "%s: its model is of type %.*s; Galley has BPE only", name,
+                         SHOWN, cJSON_IsString(type) ? type->valuestring : "unknown");
     for (size_t i = 0; i < sizeof affixes / sizeof affixes[0]; i++) {
         const cJSON *affix = member(model, affixes[i]);
         if (!absent(affix) && !(cJSON_IsString(affix) && !*affix->valuestring))
-            return error_new(ERROR_INPUT, "%s: \"%s\" is given; GPT-2's is empty", name, affixes[i]);
+            return error_new(ERROR_INPUT, "%s: \"%s\" is given; GPT-2's is empty", name,
+                             affixes[i]);
     }
     for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
         if (cJSON_IsTrue(member(model, switches[i])))
-            return error_new(ERROR_INPUT, "%s: \"%s\" is true; GPT-2's is false", name, switches[i]);
+            return error_new(ERROR_INPUT, "%s: \"%s\" is true; GPT-2's is false", name,
+                             switches[i]);
     if (!absent(member(model, "dropout")))
-        return error_new(ERROR_INPUT, "%s: it drops merges at random (\"dropout\"); GPT-2's does not",
+        return error_new(ERROR_INPUT, "%s: it drops merges at random (\"dropout\"); "
+                         "GPT-2's does not",
                          name);
     if (!cJSON_IsObject(member(model, "vocab")) || !cJSON_IsArray(member(model, "merges")))
         return error_new(ERROR_INPUT, "%s: its model must have the object \"vocab\" and the list "
@@ -83,14 +87,15 @@ static struct error *print_merges(const cJSON *merges, const char *name, FILE *o
                  !strpbrk(right->valuestring, " \n"))
             fprintf(out, "%s %s\n", left->valuestring, right->valuestring);
         else
-            return error_new(ERROR_INPUT, "%s: merge %lld must be a text of two entries with a space "
-                             "between, or a list of the two", name, number);
+            return error_new(ERROR_INPUT, "%s: merge %lld must be a text of two entries with a "
+                             "space between, or a list of the two", name, number);
         number++;
     }
     return NULL;
 }
 
-static struct error *write_merges(struct tokenizer_definition *d, const cJSON *merges, const char *name)
+static struct error *write_merges(struct tokenizer_definition *d, const cJSON *merges,
+                                  const char *name)
 {
     char *text = NULL;
     FILE *out = open_memstream(&text, &d->merges_bytes);
@@ -167,7 +172,8 @@ static struct error *parse(cJSON **out, const char *text, size_t bytes, const ch
     const char *stop = text;
     *out = cJSON_ParseWithLengthOpts(text, bytes, &stop, 0);
     if (!*out)
-        return error_new(ERROR_INPUT, "%s is not valid JSON at byte %zu of %zu (or nested too deeply)",
+        return error_new(ERROR_INPUT, "%s is not valid JSON at byte %zu of %zu (or "
+                         "nested too deeply)",
                          name, (size_t)(stop - text), bytes);
     return NULL;
 }

@@ -15,8 +15,8 @@
  * error too; `name` is what errors call it. A list of the end token alone, with the id that the
  * vocabulary has for it, as GPT-2's is, says nothing: then there is no text of added tokens.
  */
-MUST_USE struct error *tokenizer_json_read(struct tokenizer_definition *definition, const char *text,
-                                           size_t bytes, const char *name);
+MUST_USE struct error *tokenizer_json_read(struct tokenizer_definition *definition,
+                                           const char *text, size_t bytes, const char *name);
 /* The added tokens alone, where vocab.json, whose text the definition has, and merges.txt hold the
  * rest. */
 MUST_USE struct error *tokenizer_json_read_added(struct tokenizer_definition *definition,

@@ -38,7 +38,8 @@ extern const struct tokenizer_ops wordpiece_ops, bpe_ops;
 
 struct tokenizer {
     const struct tokenizer_ops *ops;
-    struct tokenizer_definition definition;    /* its texts are the tokenizer's own, with a NUL behind */
+    struct tokenizer_definition definition;    /* its texts are the tokenizer's own, with a NUL
+                                                * behind */
     struct tokenizer_entry *entries;           /* by id */
     int size, start, end, pad;
 };

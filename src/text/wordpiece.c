@@ -204,8 +204,8 @@ static int cut_word(const struct wordpiece *t, const char *word, size_t bytes, i
 }
 
 /* Folds and cuts a word as it stands in the text. */
-static struct error *encode_word(struct wordpiece_encoder *c, const char *word, size_t bytes, bool ascii,
-                                 int32_t *ids, int *count)
+static struct error *encode_word(struct wordpiece_encoder *c, const char *word, size_t bytes,
+                                 bool ascii, int32_t *ids, int *count)
 {
     const struct wordpiece *w = (const struct wordpiece *)c->base.tokenizer;
     const bool lowercase = w->base.definition.wordpiece.lowercase;
@@ -232,8 +232,8 @@ static struct cached_word *cache_slot(struct wordpiece_encoder *c, const uint64_
 }
 
 /* One word's ids, from the cache where it is there; `ids` has room for LONGEST_WORD. */
-static struct error *lookup_word(struct wordpiece_encoder *c, const char *word, size_t bytes, bool ascii,
-                                 int32_t *ids, int *count)
+static struct error *lookup_word(struct wordpiece_encoder *c, const char *word, size_t bytes,
+                                 bool ascii, int32_t *ids, int *count)
 {
     if (bytes > CACHE_BYTES)
         return encode_word(c, word, bytes, ascii, ids, count);

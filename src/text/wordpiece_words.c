@@ -35,7 +35,8 @@ static struct error *fold_counter(struct wordpiece_words *w, const struct word_c
     return NULL;
 }
 
-static struct error *fold_words(struct wordpiece_words *w, struct word_counter *const *counters, int n)
+static struct error *fold_words(struct wordpiece_words *w, struct word_counter *const *counters,
+                                int n)
 {
     struct fold fold = {0};
     struct error *e = NULL;

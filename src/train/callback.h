@@ -24,7 +24,8 @@ struct step_report {
     int64_t steps_per_epoch;
     int64_t last_step;         /* where the run ends */
     int64_t samples, tokens;   /* since the start of the run; tokens in the loss */
-    double loss;               /* of the global batch before the update; a mean as train.loss_mean says */
+    double loss;               /* of the global batch before the update; a mean as train.loss_mean
+                                * says */
     double perplexity;         /* exp of the mean over targets that are not padding */
     double accuracy;           /* share of right predictions where the loss counts */
     double learning_rate;
@@ -39,7 +40,8 @@ struct step_report {
     double loss_sigmas, norm_sigmas;    /* above the steps before, where spikes are looked for */
     bool end_of_epoch;
     bool last;
-    bool stopped;              /* the last one here, because the run was asked to stop: it goes on later */
+    bool stopped;              /* the last one here, because the run was asked to stop: it goes on
+                                * later */
 };
 
 /* Epochs done, with fraction: 1.5 is the middle of the second. */

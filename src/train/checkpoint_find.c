@@ -142,9 +142,10 @@ struct error *checkpoint_expect_none(const char *run_folder)
     free(steps.list);
     if (steps.count == 0)
         return NULL;
-    return error_new(ERROR_USAGE, "checkpoint.resume is false, but %s/checkpoints holds %d, the newest of "
-                     "step %lld, and a new run's would mix with them; choose another run.folder, move them "
-                     "away, or leave out checkpoint.resume to go on", run_folder, steps.count, newest);
+    return error_new(ERROR_USAGE, "checkpoint.resume is false, but %s/checkpoints holds %d, the "
+                     "newest of step %lld, and a new run's would mix with them; choose another "
+                     "run.folder, move them away, or leave out checkpoint.resume to go on",
+                     run_folder, steps.count, newest);
 }
 
 /* The best by the newest one's record, if it is still there and good. */
@@ -155,8 +156,8 @@ static struct error *find_best(const char *newest, const char *run_folder, char 
     const int64_t best_step = checkpoint_progress(c)->best_step;
     checkpoint_close(c);
     if (best_step < 0)
-        return error_new(ERROR_INPUT, "the run %s was never validated, so none of its checkpoints is "
-                         "the best", run_folder);
+        return error_new(ERROR_INPUT, "the run %s was never validated, so none of its checkpoints "
+                         "is the best", run_folder);
     TRY(checkpoint_path_of(run_folder, best_step, path));
     struct error *e = checkpoint_verify(*path);
     if (e) {

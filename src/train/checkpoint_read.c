@@ -202,8 +202,8 @@ static struct error *read_content(struct checkpoint_file *c)
     size_t bytes;
     TRY(h5_get_int(c->file, "/", "format", &format));
     if (format < 1 || format > CHECKPOINT_FORMAT)
-        return error_new(ERROR_INPUT, "%s has checkpoint format %" PRId64 "; this version reads 1 to "
-                         "%d",
+        return error_new(ERROR_INPUT, "%s has checkpoint format %" PRId64 "; this version reads 1 "
+                         "to %d",
                          c->path, format, CHECKPOINT_FORMAT);
     TRY(read_model(c));
     TRY(read_progress(c));

@@ -82,8 +82,8 @@ static struct error *write_tokenizer(struct h5_file *file, const struct tokenize
         }
         return h5_set_int(file, "/tokenizer", "special_as_text", d->bpe.special_as_text);
     }
-    TRY(h5_set_text(file, "/tokenizer", "description", "The vocabulary, one entry a line, the id is "
-                    "the line's number from 0; the attributes say how text is cut into words."));
+    TRY(h5_set_text(file, "/tokenizer", "description", "The vocabulary, one entry a line, the id "
+                    "is the line's number from 0; the attributes say how text is cut into words."));
     TRY(h5_set_int(file, "/tokenizer", "lowercase", d->wordpiece.lowercase));
     TRY(h5_set_int(file, "/tokenizer", "strip_accents", d->wordpiece.strip_accents));
     return h5_set_int(file, "/tokenizer", "split_on_cjk", d->wordpiece.split_on_cjk);
@@ -159,8 +159,9 @@ static struct error *write_spikes(struct h5_file *file, const struct spike_windo
         values[i][1] = w->norm[i];
     }
     TRY(h5_write_doubles(file, "/spikes", shape, 2, &values[0][0]));
-    TRY(h5_set_text(file, "/spikes", "description", "Loss and gradient norm of the last finite steps, "
-                    "step i of them in row i modulo their number; a step far above them is skipped."));
+    TRY(h5_set_text(file, "/spikes", "description", "Loss and gradient norm of the last finite "
+                    "steps, step i of them in row i modulo their number; a step far above "
+                    "them is skipped."));
     return h5_set_int(file, "/spikes", "steps", w->steps);
 }
 
@@ -173,9 +174,10 @@ static struct error *write_content(struct h5_file *file, const struct checkpoint
     TRY(h5_set_int(file, "/", "format", CHECKPOINT_FORMAT));
     for (int i = 0; i < CHECKPOINT_TENSOR_KINDS; i++)
         TRY(write_tensors(file, c->parameters, checkpoint_tensor_groups[i], flats[i], manifest));
-    TRY(h5_set_text(file, "/weights", "description", "The model's parameters; kernels are (in, out), "
-                    "qkv is (channels, query|key|value, heads, head size)."));
-    TRY(h5_set_text(file, "/optimizer", "description", "Adam's moments m and v of every parameter."));
+    TRY(h5_set_text(file, "/weights", "description", "The model's parameters; kernels are (in, "
+                    "out), qkv is (channels, query|key|value, heads, head size)."));
+    TRY(h5_set_text(file, "/optimizer", "description", "Adam's moments m and v of "
+                    "every parameter."));
     TRY(write_model(file, c->spec));
     TRY(write_tokenizer(file, c->tokenizer));
     TRY(h5_write_text(file, "/config", c->config_yaml, strlen(c->config_yaml)));

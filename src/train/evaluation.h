@@ -18,7 +18,8 @@ struct evaluation_options {
     struct model *model;
     const struct blend *data;
     int T;
-    int sample_positions;      /* T: the loss is a mean over all positions; 0: over those that count in it */
+    int sample_positions;      /* T: the loss is a mean over all positions; 0: over those that count
+                                * in it */
     int micro_batch;           /* rows at a time on this rank; at most the model's B */
     int threads, prefetch;     /* as in stream.h */
     const struct tokenizer *tokenizer;    /* for the bytes of text; NULL: they are not counted */
@@ -30,7 +31,8 @@ struct evaluation {
     double bits_per_byte;      /* the bits (-log2 p) of all targets that are not padding, over the bytes
                                 * of the text that each sample's targets decode to, in which start
                                 * and end tokens stand for nothing; 0 where bytes are not counted */
-    double accuracy;           /* share of right predictions over unmasked positions, Keras's masked one */
+    double accuracy;           /* share of right predictions over unmasked positions, Keras's masked
+                                * one */
     int64_t samples, tokens;   /* tokens: those of the loss */
     double seconds;
 };

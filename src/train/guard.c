@@ -121,8 +121,8 @@ static void add_samples(struct text *t, const struct guard *g, const struct culp
 }
 
 /* "loss nan, gradient norm inf; first in ..." */
-static void describe(char *text, size_t bytes, const struct guard *g, const struct step_report *report,
-                     const struct culprit *c)
+static void describe(char *text, size_t bytes, const struct guard *g,
+                     const struct step_report *report, const struct culprit *c)
 {
     struct text t = {text, bytes};
     add(&t, "loss %g, norm %g; ", fabs(report->loss), fabs(report->grad_norm));    /* no "-nan" */
@@ -152,8 +152,8 @@ static void add_row(const struct guard *g, const struct step_report *report,
     struct text t = {g->row, g->row_bytes};
     if (!g->options.folder)
         return;
-    add(&t, "{\"step\": %lld, \"event\": \"%s\", \"action\": \"%s\"", (long long)report->step, event,
-        action);
+    add(&t, "{\"step\": %lld, \"event\": \"%s\", \"action\": \"%s\"", (long long)report->step,
+        event, action);
     add_number(&t, "event_loss", report->loss);
     add_number(&t, "event_norm", report->grad_norm);
     if (culprit && culprit->rank >= 0) {
@@ -184,13 +184,14 @@ static struct error *give_up(struct guard *g, const struct step_report *report, 
     struct error *e;
     if (g->options.on_nan == ON_NAN_STOP)
         e = error_new(ERROR_DEVICE, "the gradient of step %lld is not finite (%s); lower "
-                      "optimizer.learning_rate, set optimizer.clip_norm, look at the samples with galley "
-                      "inspect --batch %lld, or pass such steps over with train.on_nan=skip or rollback",
+                      "optimizer.learning_rate, set optimizer.clip_norm, look at the samples with "
+                      "galley inspect --batch %lld, or pass such steps over with "
+                      "train.on_nan=skip or rollback",
                       step, text, step - 1);
     else
-        e = error_new(ERROR_DEVICE, "the gradient of step %lld is not finite (%s), after %lld steps in a "
-                      "row that were not and %lld rollbacks, and train.nan_limit is %lld; lower "
-                      "optimizer.learning_rate or set optimizer.clip_norm", step, text,
+        e = error_new(ERROR_DEVICE, "the gradient of step %lld is not finite (%s), after %lld "
+                      "steps in a row that were not and %lld rollbacks, and train.nan_limit is "
+                      "%lld; lower optimizer.learning_rate or set optimizer.clip_norm", step, text,
                       (long long)g->counts.in_a_row - 1, (long long)g->counts.rollbacks,
                       (long long)g->options.limit);
     return comm_agree(g->options.comm, e);
@@ -223,9 +224,9 @@ static struct error *judge_not_finite(struct guard *g, const struct step_report 
 static void judge_spike(struct guard *g, const struct step_report *report)
 {
     if (is_rank_0(g))
-        log_warning("step %lld is a spike: loss %.4f, %.1f standard deviations above the steps before, "
-                    "norm %.4g, %.1f above; nothing was updated", (long long)report->step, report->loss,
-                    report->loss_sigmas, report->grad_norm, report->norm_sigmas);
+        log_warning("step %lld is a spike: loss %.4f, %.1f standard deviations above the steps "
+                    "before, norm %.4g, %.1f above; nothing was updated", (long long)report->step,
+                    report->loss, report->loss_sigmas, report->grad_norm, report->norm_sigmas);
     add_row(g, report, "spike", "skip", NULL);
 }
 

@@ -154,8 +154,8 @@ struct error *job_make_model(struct job *j)
     if (j->file) {
         struct error *e = spec_compare(checkpoint_spec(j->file), &spec);
         if (e)
-            return error_context(e, "%s holds another model than the configuration; set model.* back, or "
-                                 "choose another run.folder", checkpoint_path(j->file));
+            return error_context(e, "%s holds another model than the configuration; set model.* "
+                                 "back, or choose another run.folder", checkpoint_path(j->file));
     }
     TRY(kernels_for(&j->kernels, j->device, dtype_named(c->train.precision)));
     TRY(model_create(&j->model, j->device, j->kernels, &spec, &(struct model_options){
@@ -190,7 +190,8 @@ static struct error *make_guard(struct job *j)
     const struct config *c = j->config;
     return guard_create(&j->guard, &(struct guard_options){
         .comm = j->comm, .on_nan = !strcmp(c->train.on_nan, "stop") ? ON_NAN_STOP
-                                   : !strcmp(c->train.on_nan, "skip") ? ON_NAN_SKIP : ON_NAN_ROLL_BACK,
+                                   : !strcmp(c->train.on_nan,
+                                             "skip") ? ON_NAN_SKIP : ON_NAN_ROLL_BACK,
         .limit = c->train.nan_limit, .micro_batch = j->micro_batch, .folder = j->folder,
         .counts = {.in_a_row = j->progress.nan_in_a_row, .rollbacks = j->progress.rollbacks}});
 }
@@ -250,8 +251,8 @@ static struct error *tell_stop(const struct job *j)
 {
     struct error *mine = NULL;
     if (stop_asked())
-        mine = error_new(ERROR_INTERRUPTED, "asked to stop by %s; the state is saved, the same command "
-                         "goes on from it", stop_reason());
+        mine = error_new(ERROR_INTERRUPTED, "asked to stop by %s; the state is saved, the same "
+                         "command goes on from it", stop_reason());
     return comm_agree(j->comm, mine);
 }
 
@@ -298,8 +299,8 @@ static struct error *tell_plan(const struct job *j)
         log_info("resuming  after step %lld (epoch %.2f)", (long long)j->progress.step,
                  (double)j->progress.step / (double)j->steps_per_epoch);
     if (j->progress.step >= j->last_step)
-        log_info("done  nothing is left to train: step %lld of %lld; to go on, raise train.steps or "
-                 "train.epochs", (long long)j->progress.step, (long long)j->last_step);
+        log_info("done  nothing is left to train: step %lld of %lld; to go on, raise train.steps "
+                 "or train.epochs", (long long)j->progress.step, (long long)j->last_step);
     return NULL;
 }
 

@@ -66,12 +66,13 @@ struct error *job_add_callbacks(struct job *job)
     }
     if (c->sampling.sample_count > 0)
         TRY(sampling_callback(&j->callbacks[j->callback_count++], &(struct sampling_options){
-            .when = sampling, .samples = c->sampling.samples, .sample_count = c->sampling.sample_count,
+            .when = sampling, .samples = c->sampling.samples,
+            .sample_count = c->sampling.sample_count,
             .sequence_length = (int)c->data.sequence_length, .model = j->model,
             .tokenizer = j->tokenizer, .folder = j->folder, .out = stdout}));
     j->callbacks[j->callback_count++] = (struct callback){
-        .name = "logs", .when = {.every_steps = 1, .at_start = true}, .who = RANK_0, .run = check_logs,
-        .self = j->folder};
+        .name = "logs", .when = {.every_steps = 1, .at_start = true}, .who = RANK_0,
+        .run = check_logs, .self = j->folder};
     TRY(checkpoint_check_space(c->run.folder, model_parameters(j->model)));
     TRY(saver_create(&j->saver, c->run.folder, (int)c->checkpoint.keep));
     TRY(saving_callback(&j->callbacks[j->callback_count++], &(struct saving_options){

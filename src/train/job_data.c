@@ -15,7 +15,8 @@ static struct error *find_pipe(struct job *j)
     TRY(run_data_find_pipe(j->config, &j->piped));
     if (j->piped && !*j->config->tokenizer.vocabulary && !j->file && !j->source)
         return error_new(ERROR_USAGE, "data.train is a pipe, from which no vocabulary can be "
-                         "learned before the run; give one as tokenizer.vocabulary (galley vocab makes it)");
+                         "learned before the run; give one as tokenizer.vocabulary (galley "
+                         "vocab makes it)");
     if (j->piped && j->config->data.train.items[0][0] == '-')
         TRY(comm_check_standard_input());
     return NULL;
@@ -52,13 +53,15 @@ static struct error *check_fingerprint(const struct job *j)
     if (!j->resumed || c->run.allow_changed_data)
         return NULL;
     if (j->piped)
-        return !j->progress.train_fingerprint ? NULL : error_new(ERROR_INPUT, "the run in %s was trained "
-                         "on files, and data.train is a pipe; give the files, choose another run.folder, or "
-                         "set run.allow_changed_data", c->run.folder);
+        return !j->progress.train_fingerprint ? NULL : error_new(ERROR_INPUT,
+            "the run in %s was trained "
+                         "on files, and data.train is a pipe; give the files, choose another "
+                         "run.folder, or set run.allow_changed_data", c->run.folder);
     if (j->progress.older_order && corpus_has_lanes(j->train))
-        return error_new(ERROR_INPUT, "the run in %s was begun by an earlier version, which took the samples "
-                         "of token files and of blends in another order; finish it with that one, choose "
-                         "another run.folder, or set run.allow_changed_data to go on in the new order",
+        return error_new(ERROR_INPUT, "the run in %s was begun by an earlier version, which took "
+                         "the samples of token files and of blends in another order; finish it "
+                         "with that one, choose another run.folder, or set run.allow_changed_data "
+                         "to go on in the new order",
                          c->run.folder);
     if (j->progress.train_fingerprint == job_fingerprint(j))
         return NULL;

@@ -20,8 +20,8 @@ struct error *job_tell_memory(const struct job *job, double *bytes)
     TRY(buckets_extra_bytes(&copies, j->device, count, j->ranks, j->config->train.reproducible));
     const double model = (double)device_allocated_bytes(j->device), summing = (double)copies;
     const double ahead = (double)job_feed_bytes(j), before = (double)j->resident_before;
-    log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB to sum "
-             "gradients over ranks, %.1f MB of samples read ahead, %.1f MB there before",
+    log_info("memory  %.1f MB a rank planned: %.1f MB for the model and its training, %.1f MB to "
+             "sum gradients over ranks, %.1f MB of samples read ahead, %.1f MB there before",
              1e-6 * (before + model + summing + ahead), 1e-6 * model, 1e-6 * summing, 1e-6 * ahead,
              1e-6 * before);
     if (bytes)
@@ -44,8 +44,8 @@ static void tell_run(const struct job *j)
     char data[160];
     job_describe_data(j, data, sizeof data);
     const double step_tokens = (double)c->train.global_batch * (double)c->data.sequence_length;
-    printf("ranks         %d, %d on a node; %d micro-batches of %d samples a step and rank\n", j->ranks,
-           j->local_ranks, j->micro_batches, j->micro_batch);
+    printf("ranks         %d, %d on a node; %d micro-batches of %d samples a step and rank\n",
+           j->ranks, j->local_ranks, j->micro_batches, j->micro_batch);
     printf("model         %lld parameters\n", (long long)p->count);
     printf("data          %s\n", data);
     printf("steps         %lld an epoch, %lld in all\n", (long long)j->steps_per_epoch,
@@ -54,7 +54,8 @@ static void tell_run(const struct job *j)
            step_tokens * (double)j->last_step);
     printf("checkpoint    %.1f MB at most, beside tokenizer and history\n",
            1e-6 * (double)checkpoint_planned_bytes(p));
-    printf("buffers of a rank on %s, kernels %s\n", device_description(j->device), j->kernels->name);
+    printf("buffers of a rank on %s, kernels %s\n", device_description(j->device),
+           j->kernels->name);
     device_each_allocation(j->device, tell_buffer, NULL);
     fflush(stdout);
 }
@@ -66,9 +67,10 @@ static struct error *check_memory(const struct job *j, double rank_bytes)
     const double need = rank_bytes * j->local_ranks, available = (double)memory_available_bytes();
     if (need <= available)
         return NULL;
-    return error_new(ERROR_MEMORY, "the run needs %.1f MB on a node (%d ranks of %.1f MB), %.1f MB are "
-                     "free here; lower train.micro_batch or the model's sizes, or start fewer ranks a "
-                     "node", 1e-6 * need, j->local_ranks, 1e-6 * rank_bytes, 1e-6 * available);
+    return error_new(ERROR_MEMORY, "the run needs %.1f MB on a node (%d ranks of %.1f MB), %.1f MB "
+                     "are free here; lower train.micro_batch or the model's sizes, or start fewer "
+                     "ranks a node", 1e-6 * need, j->local_ranks, 1e-6 * rank_bytes,
+                     1e-6 * available);
 }
 
 /* The run folder, or what there is of the way to it. */
@@ -99,9 +101,9 @@ static struct error *check_disk(const struct job *j)
     const double available = (double)disk.f_bavail * (double)disk.f_frsize;
     if (need <= available)
         return NULL;
-    return error_new(ERROR_IO, "%.0f checkpoints of the run need %.1f MB in %s, %.1f MB are free; delete "
-                     "something, or set checkpoint.keep lower", files, 1e-6 * need, c->run.folder,
-                     1e-6 * available);
+    return error_new(ERROR_IO, "%.0f checkpoints of the run need %.1f MB in %s, %.1f MB are free; "
+                     "delete something, or set checkpoint.keep lower", files, 1e-6 * need,
+                     c->run.folder, 1e-6 * available);
 }
 
 /* ---- the whole ---- */
@@ -109,7 +111,8 @@ static struct error *check_disk(const struct job *j)
 static struct error *open_source(struct job *j)
 {
     const char *path = j->config->run.start_from;
-    return *path ? model_source_open(&j->source, &(struct model_source_options){.path = path}) : NULL;
+    return *path ? model_source_open(&j->source,
+                                     &(struct model_source_options){.path = path}) : NULL;
 }
 
 static struct error *open_stages(struct job *j, struct config *config)

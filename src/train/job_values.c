@@ -77,8 +77,8 @@ static struct error *read_last(const struct job *j, struct progress *progress)
     }
     TRY(e);
     if (last_step(j) < 0)
-        return error_new(ERROR_INPUT, "train.on_nan is rollback, and there is no checkpoint yet to go back "
-                         "to; set checkpoint.every_steps lower, or train.on_nan=skip");
+        return error_new(ERROR_INPUT, "train.on_nan is rollback, and there is no checkpoint yet to "
+                         "go back to; set checkpoint.every_steps lower, or train.on_nan=skip");
     TRY(checkpoint_path_of(j->config->run.folder, last_step(j), &path));
     e = checkpoint_open(&file, path);
     if (!e)

@@ -18,7 +18,8 @@ struct leaf_sums;
 
 /* `leaves` of a step on this rank, a power of two. All pointers are borrowed. */
 MUST_USE struct error *leaf_sums_create(struct leaf_sums **out, struct device *device,
-                                        const struct kernels *kernels, struct model *model, int leaves);
+                                        const struct kernels *kernels, struct model *model,
+                                        int leaves);
 void leaf_sums_destroy(struct leaf_sums *sums);
 
 /* After backward of leaf i, from 0 on, each once: takes the model's gradients in. After the last

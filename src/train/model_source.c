@@ -41,7 +41,8 @@ static struct error *open_tokenizer(struct model_source *s,
                                                    .split_on_cjk = true},
                        &(struct bpe_options){0}));
     if (tokenizer_size(s->tokenizer) > V)
-        return error_new(ERROR_INPUT, "%s has %d entries, but the model of %s has a vocabulary of %d",
+        return error_new(ERROR_INPUT, "%s has %d entries, but the model of %s has a "
+                         "vocabulary of %d",
                          options->tokenizer, tokenizer_size(s->tokenizer), s->path, V);
     return NULL;
 }

@@ -27,7 +27,8 @@ struct optimizer_options {
     double clip_norm;           /* gradients are scaled so that their norm is at most this; 0: never */
     int64_t scaled_positions;   /* fp16: the loss that is scaled is a mean over so many positions, those
                                  * of a global batch; 0: losses are not scaled */
-    double spike_sigma;         /* a step is skipped whose loss or norm is so many standard deviations */
+    double spike_sigma;         /* a step is skipped whose loss or norm is so many standard
+                                 * deviations */
     int64_t spike_window;       /* above the mean of so many steps before; 0: spikes are let through */
 };
 

@@ -23,7 +23,8 @@ struct pipe_feed_options {
 };
 
 /* Collective. Begins at a position, of which only rank 0's matters. */
-MUST_USE struct error *pipe_feed_open(struct pipe_feed **out, const struct pipe_feed_options *options,
+MUST_USE struct error *pipe_feed_open(struct pipe_feed **out,
+                                      const struct pipe_feed_options *options,
                                       const struct pipe_position *from);
 void pipe_feed_close(struct pipe_feed *feed);
 

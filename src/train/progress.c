@@ -60,7 +60,8 @@ static void draw_bar(struct progress_bar *p, const struct step_report *r)
     bar[BAR_WIDTH] = '\0';
     format_duration(left, sizeof left, (double)(r->last_step - r->step) * p->smooth_step_s);
     tell(p->out, "\r[%s] %lld/%lld  loss %.4f  %.0f tokens/s  %s left \033[K", bar,
-         (long long)r->step, (long long)r->last_step, r->loss, (double)r->step_tokens / r->step_s, left);
+         (long long)r->step, (long long)r->last_step, r->loss, (double)r->step_tokens / r->step_s,
+         left);
     p->drawn_s = clock_now_s();
 }
 
@@ -75,7 +76,8 @@ static void format_stragglers(char *text, size_t bytes, const struct progress_ba
                  100 * s->exposed_comm_s / p->step_s);
 }
 
-static void print_line(struct progress_bar *p, const struct step_report *r, const struct stragglers *s)
+static void print_line(struct progress_bar *p, const struct step_report *r,
+                       const struct stragglers *s)
 {
     char left[32], slowest[256];
     format_duration(left, sizeof left, (double)(r->last_step - r->step) * p->smooth_step_s);
@@ -85,7 +87,8 @@ static void print_line(struct progress_bar *p, const struct step_report *r, cons
          p->terminal ? "\r\033[K" : "", (long long)r->step, (long long)r->last_step,
          report_epochs(r), r->loss, r->perplexity, r->learning_rate, r->grad_norm,
          (double)p->tokens / p->step_s, 1e3 * p->step_s / (double)p->steps,
-         100 * p->times.data_wait_s / p->step_s, 100 * p->times.comm_wait_s / p->step_s, slowest, left);
+         100 * p->times.data_wait_s / p->step_s, 100 * p->times.comm_wait_s / p->step_s, slowest,
+         left);
 }
 
 /* JSON knows no infinity, which the gradient of a skipped step is. */
@@ -108,11 +111,11 @@ static void format_more(char *text, size_t bytes, const struct progress_bar *p,
         n += (size_t)snprintf(text, bytes, ", \"compute_ms\": %.6g, \"slowest_rank\": %d, "
                               "\"slowest_compute_ms\": %.6g, \"exposed_comm_ms\": %.6g, "
                               "\"slowest_data_rank\": %d, \"slowest_data_wait_ms\": %.6g",
-                              ms * s->usual_s, s->slowest, ms * s->slowest_s, ms * s->exposed_comm_s,
-                              s->data_rank, ms * s->data_wait_s);
+                              ms * s->usual_s, s->slowest, ms * s->slowest_s,
+                              ms * s->exposed_comm_s, s->data_rank, ms * s->data_wait_s);
     if (r->loss_scale != 1 || p->skipped > 0)
-        snprintf(text + n, bytes - n, ", \"loss_scale\": %.9g, \"skipped_steps\": %lld", r->loss_scale,
-                 (long long)p->skipped);
+        snprintf(text + n, bytes - n, ", \"loss_scale\": %.9g, \"skipped_steps\": %lld",
+                 r->loss_scale, (long long)p->skipped);
 }
 
 static void add_row(struct progress_bar *p, const struct step_report *r,
@@ -174,7 +177,8 @@ struct error *progress_callback(struct callback *callback, struct comm *comm,
         p->all = calloc((size_t)comm_world_size(comm), sizeof *p->all);
     if (!p || !p->all) {
         free(p);
-        return error_new(ERROR_MEMORY, "no memory for the progress of %d ranks", comm_world_size(comm));
+        return error_new(ERROR_MEMORY, "no memory for the progress of %d ranks",
+                         comm_world_size(comm));
     }
     p->comm = comm;
     p->folder = folder;

@@ -19,6 +19,7 @@
  * borrowed, and NULL but on rank 0.
  */
 MUST_USE struct error *progress_callback(struct callback *callback, struct comm *comm,
-                                         struct run_folder *folder, int64_t log_every_steps, FILE *out);
+                                         struct run_folder *folder, int64_t log_every_steps,
+                                         FILE *out);
 
 #endif

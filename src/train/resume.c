@@ -13,13 +13,14 @@ static struct error *check_number(const struct checkpoint_file *file, const char
                      checkpoint_path(file), key, (long long)was, (long long)is);
 }
 
-static struct error *check_bool(const struct checkpoint_file *file, const char *key, bool was, bool is)
+static struct error *check_bool(const struct checkpoint_file *file, const char *key, bool was,
+                                bool is)
 {
     if (was == is)
         return NULL;
-    return error_new(ERROR_USAGE, "%s was trained with %s %s, now it is %s, which changes the samples of "
-                     "every step; set it back, or choose another run.folder", checkpoint_path(file), key,
-                     was ? "true" : "false", is ? "true" : "false");
+    return error_new(ERROR_USAGE, "%s was trained with %s %s, now it is %s, which changes the "
+                     "samples of every step; set it back, or choose another run.folder",
+                     checkpoint_path(file), key, was ? "true" : "false", is ? "true" : "false");
 }
 
 /* Whether its data came through a pipe; of files the fingerprint says what they are read as. */
@@ -48,9 +49,9 @@ static struct error *compare(const struct checkpoint_file *file, const struct co
         TRY(check_number(file, "data.pipe_window", was->data.pipe_window, is->data.pipe_window));
     TRY(check_bool(file, "data.drop_last", was->data.drop_last, is->data.drop_last));
     if (is_stream(file) && strcmp(was->data.kind, is->data.kind))
-        return error_new(ERROR_USAGE, "%s was trained with data.kind %s, now it is %s; set it back, or "
-                         "choose another run.folder", checkpoint_path(file), was->data.kind,
-                         is->data.kind);
+        return error_new(ERROR_USAGE, "%s was trained with data.kind %s, now it is %s; set it "
+                         "back, or choose another run.folder", checkpoint_path(file),
+                         was->data.kind, is->data.kind);
     if (strcmp(was->tokenizer.kind, is->tokenizer.kind))
         return error_new(ERROR_USAGE, "%s was trained with tokenizer.kind %s, now it is %s; set it "
                          "back, or choose another run.folder", checkpoint_path(file),

@@ -65,7 +65,8 @@ struct error *run_data_find_pipe(const struct config *config, bool *piped)
     if (c->train.steps == 0)
         return error_new(ERROR_USAGE, "data.train is the pipe %s, which can be read once and does "
                          "not tell its length, so train.epochs cannot be followed; give the most "
-                         "steps there shall be as train.steps: training ends there, or where the pipe does", path);
+                         "steps there shall be as train.steps: training ends there, or where "
+                         "the pipe does", path);
     return NULL;
 }
 

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 static const char *const names[] = {
-    [RUN_NEW] = "new", [RUN_RUNNING] = "running", [RUN_STOPPED] = "stopped", [RUN_FAILED] = "failed",
-    [RUN_DONE] = "done",
+    [RUN_NEW] = "new", [RUN_RUNNING] = "running", [RUN_STOPPED] = "stopped",
+    [RUN_FAILED] = "failed", [RUN_DONE] = "done",
 };
 enum { STATES = sizeof names / sizeof names[0], LINE = 8 };    /* the longest and a line feed */
 

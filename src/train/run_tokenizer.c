@@ -108,10 +108,10 @@ static struct error *compare(const struct tokenizer *own, const struct tokenizer
         TRY(is_of_earlier_version(&earlier, own, files));
     }
     if (earlier)
-        return error_new(ERROR_INPUT, "%s is of a run begun by an earlier version, which did not find "
-                         "the added tokens of %s in texts; leave tokenizer.vocabulary out, and the "
-                         "run goes on with the vocabulary that the checkpoint holds", checkpoint,
-                         files->name);
+        return error_new(ERROR_INPUT, "%s is of a run begun by an earlier version, which did not "
+                         "find the added tokens of %s in texts; leave tokenizer.vocabulary out, "
+                         "and the run goes on with the vocabulary that the checkpoint holds",
+                         checkpoint, files->name);
     return error_new(ERROR_INPUT, "%s was trained with another vocabulary than %s; set "
                      "tokenizer.vocabulary back, or choose another run.folder", checkpoint,
                      files->name);
@@ -140,8 +140,8 @@ static struct error *copy(struct tokenizer **out, const struct config *c,
                          "vocabulary as tokenizer.vocabulary", model_source_path(source));
     TRY(wanted(&d, c));
     if (!same_options(&d, tokenizer_definition(own)))
-        return error_new(ERROR_USAGE, "the keys of section tokenizer do not fit the tokenizer of %s; "
-                         "leave them out, or name another vocabulary as tokenizer.vocabulary",
+        return error_new(ERROR_USAGE, "the keys of section tokenizer do not fit the tokenizer of "
+                         "%s; leave them out, or name another vocabulary as tokenizer.vocabulary",
                          model_source_path(source));
     return tokenizer_create(out, tokenizer_definition(own));
 }

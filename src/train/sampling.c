@@ -38,7 +38,8 @@ static struct error *sample_prepare(struct sample *sample, const struct config_s
     *sample = (struct sample){
         .sampler = {
             .k = (int)config->k, .p = config->p, .beams = (int)config->beams,
-            .alpha = config->alpha, .temperature = config->temperature, .seed = (uint64_t)config->seed,
+            .alpha = config->alpha, .temperature = config->temperature,
+            .seed = (uint64_t)config->seed,
         },
         .text = config->prompt,
         .length = config->max_length > 0 ? (int)config->max_length : options->sequence_length,
@@ -113,8 +114,8 @@ struct error *sampling_callback(struct callback *callback, const struct sampling
                         "tokens: it is cut, and nothing follows it", i, s->samples[i].length);
     }
     *callback = (struct callback){
-        .name = "sampling", .phase = COMM_SAMPLING, .when = options->when, .exact = options->when, .who = RANK_0,
-        .run = sampling_run, .destroy = sampling_destroy, .self = s,
+        .name = "sampling", .phase = COMM_SAMPLING, .when = options->when, .exact = options->when,
+        .who = RANK_0, .run = sampling_run, .destroy = sampling_destroy, .self = s,
     };
     return NULL;
 }

@@ -84,7 +84,8 @@ struct error *saver_create(struct saver **out, const char *run_folder, int keep)
 {
     struct saver *s = calloc(1, sizeof *s);
     if (!s)
-        return error_new(ERROR_MEMORY, "no memory for the checkpoint writer (%zu bytes)", sizeof *s);
+        return error_new(ERROR_MEMORY, "no memory for the checkpoint writer (%zu bytes)",
+                         sizeof *s);
     s->run_folder = run_folder;
     s->keep = keep;
     s->last_step = -1;

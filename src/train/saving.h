@@ -30,7 +30,8 @@ struct saving_options {
     uint64_t train_fingerprint, seed;
     const struct pipe_feed *pipe;    /* whose position is saved; NULL: the data is of files */
     int world_size;
-    int64_t saved_step;              /* needs no checkpoint again: the step the run began at; -1: none */
+    int64_t saved_step;              /* needs no checkpoint again: the step the run began at; -1:
+                                      * none */
 };
 
 /* Rank 0. Everything in `options` is borrowed. */

@@ -73,7 +73,8 @@ static int scored_tokens(const struct example_sequence *s)
 }
 
 /* The windows of a sequence; without `rolling` there is one. */
-static struct error *add_windows(struct scorer *s, const struct example_sequence *sequence, bool rolling)
+static struct error *add_windows(struct scorer *s, const struct example_sequence *sequence,
+                                 bool rolling)
 {
     const int T = s->options->T;
     for (int next = sequence->first, last; next < sequence->count; next = last + 1) {
@@ -106,7 +107,8 @@ static struct error *add_example(struct scorer *s, int64_t index, int64_t *token
         if (!rolling && scored_tokens(sequence) > o->T) {
             char where[512];
             examples_where(o->examples, index, where, sizeof where);
-            return error_new(ERROR_INPUT, "%s: %d tokens have to be scored at once; the context has %d",
+            return error_new(ERROR_INPUT, "%s: %d tokens have to be scored at once; the "
+                             "context has %d",
                              where, scored_tokens(sequence), o->T);
         }
         TRY(add_windows(s, sequence, rolling));
@@ -133,7 +135,8 @@ static struct error *read_round(struct scorer *s)
         TRY(add_example(s, i, &tokens));
     const size_t need = 2 * (size_t)s->scores;
     if (need > INT_MAX)
-        return error_new(ERROR_INPUT, "an example of more than %d tokens cannot be scored", INT_MAX / 2);
+        return error_new(ERROR_INPUT, "an example of more than %d tokens cannot be scored",
+                         INT_MAX / 2);
     if (need > s->results_capacity) {
         free(s->results);
         s->results = malloc(need * sizeof *s->results);

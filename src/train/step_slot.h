@@ -30,7 +30,8 @@ struct step_slot {
     int live;                      /* those that hold samples, the first ones */
     int64_t *samples;              /* (micro_batches, B) numbers of samples, of a pipe's their places in
                                     * the global batch; -1: padding */
-    double *probes;                /* (micro_batches) device memory: not finite from the micro-batch on */
+    double *probes;                /* (micro_batches) device memory: not finite from the micro-batch
+                                    * on */
     double *probed;                /* whose gradient is not; and in host memory, as `result` */
     double data_wait_s;            /* spent waiting in its reads */
 

@@ -10,8 +10,8 @@ static int shorter_compute_first(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-struct error *stragglers_find(struct stragglers *out, struct comm *comm, const struct rank_times *mine,
-                              struct rank_times *all)
+struct error *stragglers_find(struct stragglers *out, struct comm *comm,
+                              const struct rank_times *mine, struct rank_times *all)
 {
     const int ranks = comm_world_size(comm);
     TRY(comm_all_gather(comm, mine, all, sizeof *mine));

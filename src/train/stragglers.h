@@ -20,7 +20,8 @@ struct rank_times {
 
 struct stragglers {
     int slowest;               /* the rank that computed longest */
-    double slowest_s, usual_s; /* its time, and the median over ranks; of an even number the lower one */
+    double slowest_s, usual_s; /* its time, and the median over ranks; of an even number the lower
+                                * one */
     double exposed_comm_s;     /* the shortest wait for sums of any rank */
     int data_rank;             /* the rank that waited longest for samples */
     double data_wait_s;        /* and its wait */

@@ -202,8 +202,8 @@ static struct error *check_replicas(struct trainer *t)
     TRY(device_synchronize(p->device));
     struct error *e =
         comm_check_equal(p->comm, "the model's parameters", *t->checksum_on_host);
-    return e ? error_context(e, "after step %lld; start the same command again, to go on from the last "
-                             "checkpoint", (long long)t->step) : NULL;
+    return e ? error_context(e, "after step %lld; start the same command again, to go on from the "
+                             "last checkpoint", (long long)t->step) : NULL;
 }
 
 static bool runs_here(const struct trainer *t, const struct callback *c)

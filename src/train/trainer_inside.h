@@ -18,7 +18,8 @@ struct trainer {
     int64_t last_step;
     bool stopped;
     bool told_stop;                  /* a report said so */
-    struct error *failure;           /* of a callback of this rank alone, the first; its wish to stop */
+    struct error *failure;           /* of a callback of this rank alone, the first; its wish to
+                                      * stop */
     bool warm;                       /* a full step was queued kernel by kernel */
     struct step_slot slots[SLOTS];   /* step s, counted from 0, in s % SLOTS */
     uint64_t *checksum, *checksum_on_host;    /* for the comparison of ranks */

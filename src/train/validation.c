@@ -55,8 +55,8 @@ struct error *validation_callback(struct callback *callback, const struct cadenc
     v->history = history;
     v->folder = folder;
     *callback = (struct callback){
-        .name = "validation", .phase = COMM_VALIDATION, .when = *when, .exact = *when, .who = EVERY_RANK,
-        .run = validation_run, .destroy = free, .self = v,
+        .name = "validation", .phase = COMM_VALIDATION, .when = *when, .exact = *when,
+        .who = EVERY_RANK, .run = validation_run, .destroy = free, .self = v,
     };
     return NULL;
 }

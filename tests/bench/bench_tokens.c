@@ -84,7 +84,8 @@ static struct error *bench_tokenize(const struct tokenizer *tokenizer, const str
              tokenizer_kind_name(tokenizer_definition(tokenizer)->kind), 1e-6 * (double)bytes,
              threads, threads > 1 ? "s" : "");
     give("tokenize", 1e-6 * (double)bytes / seconds, "MB/s", config);
-    give("tokenize_memory", 1e-6 * ((double)memory_resident_bytes() - (double)before), "MB", config);
+    give("tokenize_memory", 1e-6 * ((double)memory_resident_bytes() - (double)before), "MB",
+         config);
     return NULL;
 }
 

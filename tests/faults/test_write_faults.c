@@ -102,7 +102,8 @@ static bool survives(const struct state *s, enum fault_kind kind, int at, bool f
         const bool renamed = access(second_path, F_OK) == 0;
         if (!failed || !strstr(error_message(e), "writing the checkpoint of step 2") ||
             !strstr(error_message(e), "faults/checkpoints") ||
-            !strstr(error_message(e), kind == FAULT_ENOSPC ? "No space left" : "Input/output error"))
+            !strstr(error_message(e),
+                    kind == FAULT_ENOSPC ? "No space left" : "Input/output error"))
             fail_msg("%s at call %d: \"%s\"", failed ? failed : "no fault", at, error_message(e));
         assert_true(!renamed || !strcmp(failed, "fsync"));
         assert_int_equal(files_in_folder(), renamed ? 2 : 1);

@@ -164,9 +164,10 @@ static void test_damaged_hugging_face_models(void **state)
     /* The same tokenizer in one file. */
     char *vocabulary = path_in(path, "vocab.json"), *merges = path_in(path, "merges.txt"), *json;
     const struct bytes entries = file_read(vocabulary);
-    const int n = asprintf(&json, "{\"added_tokens\": [{\"id\": 256, \"content\": \"<|endoftext|>\"}], "
-                           "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", "
-                           "\"vocab\": %.*s, \"merges\": [[\"t\", \"h\"]]}}", (int)entries.count,
+    const int n = asprintf(&json, "{\"added_tokens\": [{\"id\": 256, \"content\": "
+                           "\"<|endoftext|>\"}], \"pre_tokenizer\": {\"type\": \"ByteLevel\"}, "
+                           "\"model\": {\"type\": \"BPE\", \"vocab\": %.*s, \"merges\": "
+                           "[[\"t\", \"h\"]]}}", (int)entries.count,
                            entries.data);
     assert_true(n > 0);
     free(file_write(path, "tokenizer.json", json, (size_t)n));

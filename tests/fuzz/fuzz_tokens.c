@@ -128,7 +128,8 @@ static struct decoded decode_pair(struct bytes index, struct bytes tokens)
 {
     const int type = index.count > 17 ? index.data[17] : 0;
     const int width = type == 8 ? 2 : type == 4 ? 4 : 1;
-    return (struct decoded){.data = tokens.data, .width = width, .count = (int64_t)tokens.count / width};
+    return (struct decoded){.data = tokens.data, .width = width,
+        .count = (int64_t)tokens.count / width};
 }
 
 static struct decoded decode(const struct fuzz *f, enum kind kind, struct bytes damaged)

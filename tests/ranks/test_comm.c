@@ -114,7 +114,8 @@ static void test_of_several_errors_the_lowest_rank_speaks(void **state)
     error_destroy(e);
     if (comm_world_size(comm) < 3)
         return;
-    e = comm_agree(comm, comm_rank(comm) == 0 ? NULL : error_new(ERROR_INPUT, "r%d", comm_rank(comm)));
+    e = comm_agree(comm, comm_rank(comm) == 0 ? NULL : error_new(ERROR_INPUT, "r%d",
+        comm_rank(comm)));
     assert_non_null(e);
     assert_non_null(strstr(error_message(e), "on rank 1 of host"));
     assert_non_null(strstr(error_message(e), ": r1"));

@@ -126,7 +126,8 @@ static void train(const struct fixture_case *c, const char *name, const char *co
 static void assert_near(const char *what, int step, double got, double expected, double bound)
 {
     if (!(fabs(got - expected) <= bound * fabs(expected)))
-        fail_msg("%s of step %d is %.9g, expected %.9g within %g", what, step, got, expected, bound);
+        fail_msg("%s of step %d is %.9g, expected %.9g within %g", what, step, got, expected,
+                 bound);
 }
 
 static double number(const struct fixture_case *c, const char *path)
@@ -198,7 +199,8 @@ static void check_means(const struct fixture_case *c)
     struct rows rows, tokens;
     train(c, "positions", settings, &rows);
     assert_int_equal(rows.count, 2);
-    assert_near("sum of losses", 2, rows.loss[0] * 6 * T + rows.loss[1] * 2 * T, whole * 8 * T, 1e-5);
+    assert_near("sum of losses", 2, rows.loss[0] * 6 * T + rows.loss[1] * 2 * T, whole * 8 * T,
+                1e-5);
     assert_int_equal(rows.validations, 1);
     assert_near("validation loss", 2, rows.validation_loss[0], whole, 1e-5);
 
@@ -207,7 +209,8 @@ static void check_means(const struct fixture_case *c)
     const double counted[2] = {rows.loss[0] * 6 * T / tokens.loss[0],
                                rows.loss[1] * 2 * T / tokens.loss[1]};
     assert_near("tokens in the loss", 2, counted[0] + counted[1], c->weight_sum, 1e-5);
-    assert_near("validation loss", 2, tokens.validation_loss[0], whole * 8 * T / c->weight_sum, 1e-5);
+    assert_near("validation loss", 2, tokens.validation_loss[0], whole * 8 * T / c->weight_sum,
+                1e-5);
 }
 
 static void test_runs_train_as_keras(void **state)

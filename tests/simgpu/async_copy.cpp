@@ -38,7 +38,8 @@ copies &mine()
 void copy_async(void *shared, const void *global, size_t bytes, bool valid)
 {
     if ((uintptr_t)shared % bytes || (valid && (uintptr_t)global % bytes))
-        fault("%s: an asynchronous copy of %zu bytes from %p to %p, which are not aligned to as many",
+        fault("%s: an asynchronous copy of %zu bytes from %p to %p, which are not "
+              "aligned to as many",
               running_place().c_str(), bytes, global, shared);
     memset(shared, 0xff, bytes);
     copies &c = mine();

@@ -116,8 +116,8 @@ context *new_worker()
     worker->stack = {static_cast<char *>(stack.sp) - stack.size, stack.size};
     worker->at = fibers::fiber(
         std::allocator_arg,
-        fibers::preallocated(static_cast<char *>(stack.sp) - shift, stack.size - shift, stack), stacks,
-        [](fibers::fiber &&from) {
+        fibers::preallocated(static_cast<char *>(stack.sp) - shift, stack.size - shift, stack),
+        stacks, [](fibers::fiber &&from) {
             arrive(std::move(from));
             work();
             return fibers::fiber();
@@ -289,7 +289,8 @@ void begin_block(dim3 block)
         std::swap(warps[i - 1], warps[e.random.below((unsigned)i)]);
     for (const size_t w : warps) {
         const int lanes = (int)std::min<size_t>(WARP, n - w * WARP);
-        const int first = (int)e.random.below((unsigned)lanes), step = e.random.below(2) ? 1 : lanes - 1;
+        const int first = (int)e.random.below((unsigned)lanes),
+            step = e.random.below(2) ? 1 : lanes - 1;
         for (int i = 0, lane = first; i < lanes; i++, lane = (lane + step) % lanes)
             e.order.push_back((int)w * WARP + lane);
     }
@@ -399,9 +400,11 @@ void run_grid(const launch &launch)
 
     /* From a random block on, up or down: kernels may not count on an order. */
     const unsigned long long n = (unsigned long long)launch.grid.x * launch.grid.y * launch.grid.z;
-    const unsigned long long first = e.random.below((unsigned)n), step = e.random.below(2) ? 1 : n - 1;
+    const unsigned long long first = e.random.below((unsigned)n),
+        step = e.random.below(2) ? 1 : n - 1;
     for (unsigned long long i = 0, b = first; i < n; i++, b = (b + step) % n) {
-        block_index = uint3{(unsigned)(b % launch.grid.x), (unsigned)(b / launch.grid.x % launch.grid.y),
+        block_index = uint3{(unsigned)(b % launch.grid.x),
+                            (unsigned)(b / launch.grid.x % launch.grid.y),
                             (unsigned)(b / ((unsigned long long)launch.grid.x * launch.grid.y))};
         run_block(launch);
     }

@@ -79,8 +79,8 @@ void reduce(const collective &what, char *total, const char *other)
     if (what.op == ncclMax && what.type == ncclFloat64)
         return larger<double>(total, other, what.count);
     if (what.op != ncclSum)
-        fault("%s with operation %d on type %d is not simulated", kind_name(what.kind), (int)what.op,
-              (int)what.type);
+        fault("%s with operation %d on type %d is not simulated", kind_name(what.kind),
+              (int)what.op, (int)what.type);
     switch (what.type) {
     case ncclFloat32: add<float>(total, other, what.count); break;
     case ncclFloat64: add<double>(total, other, what.count); break;
@@ -127,7 +127,8 @@ communicator::communicator(int own_rank, int ranks, const ncclUniqueId &id, int 
     mine.rank = rank;
     mine.bus = bus;
     gethostname(mine.host, sizeof mine.host - 1);
-    greeting = std::make_unique<exchange>(FIRST_TAG + number * TAGS + GREETING, rank, size, bytes_of(mine));
+    greeting = std::make_unique<exchange>(FIRST_TAG + number * TAGS + GREETING, rank, size,
+                                          bytes_of(mine));
 }
 
 bool communicator::has_met()
@@ -149,7 +150,8 @@ void communicator::check_greetings()
     for (int r = 0; r < size; r++) {
         const greeting_of_rank &g = all[(size_t)r];
         if (memcmp(&g.id, &all[0].id, sizeof g.id) || g.size != size || g.rank != r)
-            fault("ncclCommInitRankConfig: rank %d takes itself for rank %d of %d, with %s unique id", r,
+            fault("ncclCommInitRankConfig: rank %d takes itself for rank %d of %d, "
+                  "with %s unique id", r,
                   g.rank, g.size, memcmp(&g.id, &all[0].id, sizeof g.id) ? "another" : "the same");
         for (int other = 0; other < r; other++)
             if (g.bus == all[(size_t)other].bus && !strcmp(g.host, all[(size_t)other].host))

@@ -29,7 +29,8 @@ namespace {
 
 enum { PROPOSALS = 3, AUX_ALIGNMENT = 16, AUX_LD_MULTIPLE = 8, WIDEST_ACCESS = 16 };
 constexpr uint64_t PARTIAL_BYTES = 1 << 20;    /* of workspace for each part of a split sum */
-constexpr unsigned BIAS = CUBLASLT_EPILOGUE_BIAS, AUX = 128, BIAS_GRADIENT = CUBLASLT_EPILOGUE_BGRADA;
+constexpr unsigned BIAS = CUBLASLT_EPILOGUE_BIAS, AUX = 128,
+    BIAS_GRADIENT = CUBLASLT_EPILOGUE_BGRADA;
 
 /* What stands behind the library's opaque types. */
 struct operation {
@@ -76,7 +77,8 @@ template <typename T> void set(T *field, const char *call, const void *value, si
 }
 
 /* FNV-1a over the numbers that make two products the same to an algorithm. */
-uint64_t hash_problem(const operation &o, const layout &a, const layout &b, const layout &c, const layout &d)
+uint64_t hash_problem(const operation &o, const layout &a, const layout &b, const layout &c,
+                      const layout &d)
 {
     uint64_t h = 0xcbf29ce484222325u;
     const auto add = [&](uint64_t x) { h = (h ^ x) * 0x100000001b3u; };
@@ -156,23 +158,26 @@ void check_operands(const gemm &g)
         check_matrix("the epilogue's aux", g.aux);
 }
 
-void check_algorithm(const algorithm &chosen, uint64_t problem, const gemm &g, const void *workspace,
-                     size_t workspace_bytes)
+void check_algorithm(const algorithm &chosen, uint64_t problem, const gemm &g,
+                     const void *workspace, size_t workspace_bytes)
 {
     if (chosen.problem != problem)
         fault("cublasLtMatmul with an algorithm that was proposed for another product");
     for (const gemm_matrix *m : {&g.a, &g.b, &g.d})
         if ((uintptr_t)m->data % chosen.alignment)
-            fault("cublasLtMatmul: an operand at %p with an algorithm that wants alignment to %u bytes",
+            fault("cublasLtMatmul: an operand at %p with an algorithm that wants "
+                  "alignment to %u bytes",
                   m->data, chosen.alignment);
     if (g.epilogue & (BIAS | BIAS_GRADIENT) && (uintptr_t)g.bias.data % chosen.bias_alignment)
-        fault("cublasLtMatmul: a bias at %p with an algorithm that was proposed for one aligned to %u bytes",
+        fault("cublasLtMatmul: a bias at %p with an algorithm that was proposed for one "
+              "aligned to %u bytes",
               g.bias.data, chosen.bias_alignment);
     if (workspace_bytes < chosen.workspace_bytes)
-        fault("cublasLtMatmul: %zu bytes of workspace for an algorithm that needs %zu", workspace_bytes,
-              (size_t)chosen.workspace_bytes);
+        fault("cublasLtMatmul: %zu bytes of workspace for an algorithm that needs %zu",
+              workspace_bytes, (size_t)chosen.workspace_bytes);
     const std::string complaint =
-        chosen.workspace_bytes ? memory_complaint(workspace, workspace_bytes, memory_kind::device) : "";
+        chosen.workspace_bytes ? memory_complaint(workspace, workspace_bytes,
+                                                  memory_kind::device) : "";
     if (!complaint.empty())
         fault("cublasLtMatmul: its workspace %s", complaint.c_str());
 }
@@ -235,9 +240,11 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComput
         return status;
     const bool tf32 = compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     if ((compute != CUBLAS_COMPUTE_32F && !tf32) || scale != CUDA_R_32F)
-        fault("%s: compute type %d with scale type %d is not simulated", __func__, (int)compute, (int)scale);
+        fault("%s: compute type %d with scale type %d is not simulated", __func__, (int)compute,
+              (int)scale);
     *desc = behind<cublasLtMatmulDescOpaque_t>(
-        new operation{tf32, {CUBLAS_OP_N, CUBLAS_OP_N}, CUBLASLT_EPILOGUE_DEFAULT, nullptr, nullptr, 0});
+        new operation{tf32, {CUBLAS_OP_N, CUBLAS_OP_N}, CUBLASLT_EPILOGUE_DEFAULT, nullptr,
+            nullptr, 0});
     return status;
 }
 
@@ -248,8 +255,8 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc)
 }
 
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
-                                              cublasLtMatmulDescAttributes_t attribute, const void *value,
-                                              size_t bytes)
+                                              cublasLtMatmulDescAttributes_t attribute,
+                                              const void *value, size_t bytes)
 {
     const cublasStatus_t status = enter(__func__);
     if (status != CUBLAS_STATUS_SUCCESS)
@@ -267,14 +274,15 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
     return status;
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType type, uint64_t rows,
-                                          uint64_t columns, int64_t ld)
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataType type,
+                                          uint64_t rows, uint64_t columns, int64_t ld)
 {
     const cublasStatus_t status = enter(__func__);
     if (status != CUBLAS_STATUS_SUCCESS)
         return status;
     gemm_type_bytes(type);
-    *out = behind<cublasLtMatrixLayoutOpaque_t>(new layout{type, (int64_t)rows, (int64_t)columns, ld});
+    *out = behind<cublasLtMatrixLayoutOpaque_t>(new layout{type, (int64_t)rows, (int64_t)columns,
+        ld});
     return status;
 }
 
@@ -308,7 +316,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     preference *const p = behind<preference>(pref);
     uint32_t number;
     switch (attribute) {
-    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: set(&p->workspace_bytes, __func__, value, bytes); break;
+    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: set(&p->workspace_bytes, __func__, value,
+                                                       bytes); break;
     case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK: set(&number, __func__, value, bytes); break;
     case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
     case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
@@ -349,8 +358,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
             break;
         cublasLtMatmulHeuristicResult_t &r = results[(*found)++];
         r = {};
-        *behind<algorithm>(&r.algo) = {hash_problem(o, a, b, c, d), workspace_bytes, p.alignment, parts,
-                                         alignment_of(o.bias)};
+        *behind<algorithm>(&r.algo) = {hash_problem(o, a, b, c, d), workspace_bytes, p.alignment,
+                                         parts, alignment_of(o.bias)};
         r.workspaceSize = workspace_bytes;
         r.state = CUBLAS_STATUS_SUCCESS;
         r.wavesCount = 1;
@@ -358,11 +367,12 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     return *found > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void *alpha, const void *A,
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void *alpha,
+                              const void *A,
                               cublasLtMatrixLayout_t la, const void *B, cublasLtMatrixLayout_t lb,
                               const void *beta, const void *C, cublasLtMatrixLayout_t lc, void *D,
-                              cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t *algo, void *workspace,
-                              size_t workspace_bytes, cudaStream_t stream)
+                              cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t *algo,
+                              void *workspace, size_t workspace_bytes, cudaStream_t stream)
 {
     const cublasStatus_t status = enter(__func__);
     if (status != CUBLAS_STATUS_SUCCESS)
@@ -379,7 +389,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
         return CUBLAS_STATUS_NOT_SUPPORTED;
 
     const algorithm &chosen = *behind<const algorithm>(algo);
-    gemm g = {matrix(A, a), matrix(B, b), matrix(C, c), matrix(D, d), o.transposes[0] != CUBLAS_OP_N,
+    gemm g = {matrix(A, a), matrix(B, b), matrix(C, c), matrix(D, d),
+              o.transposes[0] != CUBLAS_OP_N,
               o.transposes[1] != CUBLAS_OP_N, *static_cast<const float *>(alpha),
               *static_cast<const float *>(beta), o.tf32, (int)chosen.parts,
               o.epilogue == CUBLASLT_EPILOGUE_DEFAULT ? 0 : o.epilogue, {}, {}};

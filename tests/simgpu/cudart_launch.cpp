@@ -76,7 +76,8 @@ cudaError_t queue_kernel(const call_site &site, launch launch, const void *kerne
         return leave(cudaErrorInvalidConfiguration);
     check_pointers(launch.name, pointers);
     const auto shared = std::make_shared<const simgpu::launch>(std::move(launch));
-    stream_queue(site.stream, {shared->name, [shared, pointers] { run(*shared, pointers); }, {}, {}});
+    stream_queue(site.stream, {shared->name, [shared, pointers] { run(*shared, pointers); }, {},
+        {}});
     return cudaSuccess;
 }
 
@@ -84,7 +85,8 @@ cudaError_t queue_kernel(const call_site &site, launch launch, const void *kerne
 
 using namespace simgpu;
 
-extern "C" cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute, int value)
+extern "C" cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute,
+                                            int value)
 {
     const cudaError_t status = enter(__func__);
     if (status != cudaSuccess)

@@ -62,7 +62,8 @@ struct rows {
 };
 
 /* The copy of both kinds of calls: a plain one is of one row. */
-cudaError_t copy(const char *call, const side &to, const side &from, const rows &r, cudaStream_t stream)
+cudaError_t copy(const char *call, const side &to, const side &from, const rows &r,
+                 cudaStream_t stream)
 {
     std::unique_lock<std::mutex> hold = stream_lock();
     stream_check(stream, call);
@@ -111,7 +112,8 @@ cudaError_t release(const char *call, memory_kind kind, void *memory)
         return leave(status);
     device_drain();
     if (!memory_free(kind, memory))
-        fault("%s of %p, which is not the start of memory of this kind that is in use", call, memory);
+        fault("%s of %p, which is not the start of memory of this kind that is in use", call,
+              memory);
     return leave((cudaError_t)device_failure());
 }
 
@@ -158,10 +160,12 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     if (!kind_is_known(kind))
         return leave(cudaErrorInvalidValue);
     return copy(__func__, {static_cast<const char *>(to), 0, kind != cudaMemcpyDeviceToHost},
-                {static_cast<const char *>(from), 0, kind != cudaMemcpyHostToDevice}, {bytes, 1}, stream);
+                {static_cast<const char *>(from), 0, kind != cudaMemcpyHostToDevice}, {bytes, 1},
+                stream);
 }
 
-cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t bytes,
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                              size_t bytes,
                               size_t count, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
     const cudaError_t status = enter(__func__);

@@ -103,7 +103,8 @@ int64_t add_tensor(program &p, const descriptor &d)
         t.dimensions[(size_t)i] = get<int64_t>(d, CUDNN_ATTR_TENSOR_DIMENSIONS, i);
         t.strides[(size_t)i] = get<int64_t>(d, CUDNN_ATTR_TENSOR_STRIDES, i);
     }
-    t.in_memory = !get<bool>(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL) && !get<bool>(d, CUDNN_ATTR_TENSOR_IS_BY_VALUE);
+    t.in_memory = !get<bool>(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL) && !get<bool>(d,
+        CUDNN_ATTR_TENSOR_IS_BY_VALUE);
     if (!t.in_memory)
         t.values.assign((size_t)t.span(), NAN);
     p.tensors.emplace(t.id, t);
@@ -113,7 +114,8 @@ int64_t add_tensor(program &p, const descriptor &d)
 void add_step(program &p, const descriptor &op)
 {
     program::step s = {op.type, 0, 0, 0, 0, 0, 0};
-    const auto operand = [&](int name) { return has(op, name) ? add_tensor(p, part(op, name)) : 0; };
+    const auto operand = [&](int name) { return has(op, name) ? add_tensor(p,
+        part(op, name)) : 0; };
     switch (op.type) {
     case CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR:
         s.x = operand(CUDNN_ATTR_OPERATION_MATMUL_ADESC);
@@ -121,7 +123,8 @@ void add_step(program &p, const descriptor &op)
         s.y = operand(CUDNN_ATTR_OPERATION_MATMUL_CDESC);
         break;
     case CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR:
-        s.mode = get<int>(part(op, CUDNN_ATTR_OPERATION_REDUCTION_DESC), CUDNN_ATTR_REDUCTION_OPERATOR);
+        s.mode = get<int>(part(op, CUDNN_ATTR_OPERATION_REDUCTION_DESC),
+                          CUDNN_ATTR_REDUCTION_OPERATOR);
         s.x = operand(CUDNN_ATTR_OPERATION_REDUCTION_XDESC);
         s.y = operand(CUDNN_ATTR_OPERATION_REDUCTION_YDESC);
         break;
@@ -132,7 +135,8 @@ void add_step(program &p, const descriptor &op)
     default: {
         const descriptor &how = part(op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
         s.mode = get<int>(how, CUDNN_ATTR_POINTWISE_MODE);
-        s.axis = has(how, CUDNN_ATTR_POINTWISE_AXIS) ? get<int64_t>(how, CUDNN_ATTR_POINTWISE_AXIS) : 0;
+        s.axis = has(how, CUDNN_ATTR_POINTWISE_AXIS) ? get<int64_t>(how,
+            CUDNN_ATTR_POINTWISE_AXIS) : 0;
         s.x = operand(CUDNN_ATTR_OPERATION_POINTWISE_XDESC);
         s.b = operand(CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
         s.t = operand(CUDNN_ATTR_OPERATION_POINTWISE_TDESC);
@@ -224,7 +228,8 @@ cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream)
     return enter(__func__);
 }
 
-cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *d)
+cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+                                           cudnnBackendDescriptor_t *d)
 {
     const cudnnStatus_t status = enter(__func__);
     if (status == CUDNN_STATUS_SUCCESS)
@@ -238,8 +243,10 @@ cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t d)
     return CUDNN_STATUS_SUCCESS;
 }
 
-cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t opaque, cudnnBackendAttributeName_t name,
-                                       cudnnBackendAttributeType_t type, int64_t count, const void *values)
+cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t opaque,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t type, int64_t count,
+                                       const void *values)
 {
     descriptor &d = *static_cast<descriptor *>(opaque);
     const char *bytes = static_cast<const char *>(values);
@@ -260,7 +267,8 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t opaque)
 
 /* Two engines for every graph; each leads back to it. */
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const opaque,
-                                       cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t,
                                        int64_t wanted, int64_t *count, void *values)
 {
     const descriptor &d = behind(opaque);

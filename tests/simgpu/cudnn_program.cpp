@@ -66,12 +66,15 @@ void matmul(const tensor &a, const tensor &b, tensor &c)
 {
     const int64_t K = a.dimensions[3];
     if (b.dimensions[2] != K || c.dimensions[2] != a.dimensions[2] || c.dimensions[3] != b.dimensions[3])
-        fault("a product of cuDNN: (%ld, %ld) . (%ld, %ld) into (%ld, %ld)", (long)a.dimensions[2], (long)K,
-              (long)b.dimensions[2], (long)b.dimensions[3], (long)c.dimensions[2], (long)c.dimensions[3]);
+        fault("a product of cuDNN: (%ld, %ld) . (%ld, %ld) into (%ld, %ld)", (long)a.dimensions[2],
+              (long)K,
+              (long)b.dimensions[2], (long)b.dimensions[3], (long)c.dimensions[2],
+              (long)c.dimensions[3]);
     each(c.dimensions, [&](const index &i) {
         float sum = 0;
         for (int64_t k = 0; k < K; k++)
-            sum += load(a, a.offset({i[0], i[1], i[2], k})) * load(b, b.offset({i[0], i[1], k, i[3]}));
+            sum += load(a, a.offset({i[0], i[1], i[2], k})) * load(b,
+                b.offset({i[0], i[1], k, i[3]}));
         store(c, c.offset(i), sum);
     });
 }
@@ -100,7 +103,8 @@ void pointwise(program &p, const program::step &s)
     each(y.dimensions, [&](const index &i) {
         const float result = s.mode == CUDNN_POINTWISE_GEN_INDEX
                                  ? (float)i[(size_t)s.axis]
-                                 : apply(s.mode, load(x, x.offset(i)), b ? load(*b, b->offset(i)) : 0,
+                                 : apply(s.mode, load(x, x.offset(i)), b ? load(*b,
+                                     b->offset(i)) : 0,
                                          mask ? load(*mask, mask->offset(i)) : 0);
         store(y, y.offset(i), result);
     });

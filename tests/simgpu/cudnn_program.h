@@ -22,7 +22,8 @@ struct tensor {
     char *memory;                 /* of the device, or */
     std::vector<float> values;    /* ours */
 
-    int64_t offset(const index &i) const;    /* of an element; a dimension of 1 is the same everywhere */
+    int64_t offset(const index &i) const;    /* of an element; a dimension of 1 is the same
+                                              * everywhere */
     int64_t span() const;                    /* elements from the first to behind the last */
     size_t bytes() const;                    /* of them */
 };

@@ -20,7 +20,8 @@ namespace simgpu {
 
 namespace {
 
-enum { GELU = 32, RELU = 2, BIAS = 4, GELU_DERIVATIVE = 64, AUX = 128, BIAS_GRADIENT = 256, COLUMNS = 4 };
+enum { GELU = 32, RELU = 2, BIAS = 4, GELU_DERIVATIVE = 64, AUX = 128, BIAS_GRADIENT = 256,
+    COLUMNS = 4 };
 
 /* By the device's thread; tests read it when that is done. */
 std::map<unsigned, std::atomic<long>> runs;
@@ -158,7 +159,8 @@ void gemm_run(const gemm &g)
         }
         for (int64_t i = 0; i < COLUMNS && column + i < n; i++)
             for (int64_t row = 0; row < m; row++)
-                store(g.d, row, column + i, finish(g, row, column + i, sums[(size_t)(i * m + row)]));
+                store(g.d, row, column + i, finish(g, row, column + i,
+                                                   sums[(size_t)(i * m + row)]));
     }
 }
 

@@ -187,7 +187,8 @@ std::string memory_complaint(const void *start, size_t bytes, memory_kind expect
     const std::lock_guard<std::mutex> hold(a.lock);
     const auto *const x = holder(start);
     if (!x)
-        return expected == memory_kind::none ? "" : "points to memory that the device does not know";
+        return expected == memory_kind::none ? "" : "points to memory that the device "
+        "does not know";
     if (x->second.kind != expected)
         return "points into " + size_and_kind(x->second);
     const char *const first = static_cast<const char *>(start);

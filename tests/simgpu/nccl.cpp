@@ -50,16 +50,16 @@ unsigned draw_below(unsigned n)
 void need_idle(const ncclComm *comm, const char *call)
 {
     if (!comm->shared->has_met() || comm->answers_to_go > 0)
-        fault("%s while the communicator's last call is still in progress: ask ncclCommGetAsyncError until it "
-              "is not", call);
+        fault("%s while the communicator's last call is still in progress: ask "
+              "ncclCommGetAsyncError until it is not", call);
 }
 
 /* What ends a communicator waits until no graph holds a collective of it, without end. */
 void need_no_graphs(const ncclComm *comm, const char *call)
 {
     if (comm->shared->in_graphs.use_count() > 1)
-        fault("%s while there are graphs with collectives of the communicator, for which it waits: destroy them "
-              "first", call);
+        fault("%s while there are graphs with collectives of the communicator, for which it waits: "
+              "destroy them first", call);
 }
 
 /* Lets the call take effect now or later. */
@@ -113,9 +113,11 @@ const char *ncclGetErrorString(ncclResult_t result)
 {
     switch (result) {
     case ncclSuccess: return "no error";
-    case ncclUnhandledCudaError: return "unhandled cuda error (run with NCCL_DEBUG=INFO for details)";
+    case ncclUnhandledCudaError: return "unhandled cuda error (run with "
+        "NCCL_DEBUG=INFO for details)";
     case ncclSystemError: return "unhandled system error (run with NCCL_DEBUG=INFO for details)";
-    case ncclInternalError: return "internal error - please report this issue to the NCCL developers";
+    case ncclInternalError: return "internal error - please report this issue to the "
+        "NCCL developers";
     case ncclInvalidArgument: return "invalid argument (run with NCCL_DEBUG=WARN for details)";
     case ncclInvalidUsage: return "invalid usage (run with NCCL_DEBUG=WARN for details)";
     case ncclRemoteError: return "remote process exited or there was a network error";
@@ -150,13 +152,14 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int ranks, ncclUniqueId id
     int world_rank, world_size, device, bus;
     exchange_world(&world_rank, &world_size);
     if (ranks != world_size || rank != world_rank)
-        fault("%s: rank %d of %d, where MPI's world has rank %d of %d", __func__, rank, ranks, world_rank,
-              world_size);
+        fault("%s: rank %d of %d, where MPI's world has rank %d of %d", __func__, rank, ranks,
+              world_rank, world_size);
     if (cudaGetDevice(&device) != cudaSuccess ||
         cudaDeviceGetAttribute(&bus, cudaDevAttrPciBusId, device) != cudaSuccess)
         return ncclUnhandledCudaError;
 
-    *comm = new ncclComm{std::make_shared<communicator>(rank, ranks, id, bus), config->blocking != 0, 0, {}};
+    *comm = new ncclComm{std::make_shared<communicator>(rank, ranks, id, bus),
+        config->blocking != 0, 0, {}};
     if (!(*comm)->blocking)
         return ncclInProgress;
     while (!(*comm)->shared->has_met())
@@ -222,22 +225,25 @@ ncclResult_t ncclCommUserRank(const ncclComm_t comm, int *rank)
     return enter(__func__);
 }
 
-ncclResult_t ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type, ncclRedOp_t op,
-                           ncclComm_t comm, cudaStream_t stream)
+ncclResult_t ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type,
+                           ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream)
 {
-    return queue(__func__, comm, {collective_kind::all_reduce, send, receive, count, type, op, 0}, stream);
+    return queue(__func__, comm, {collective_kind::all_reduce, send, receive, count, type, op, 0},
+                 stream);
 }
 
-ncclResult_t ncclAllGather(const void *send, void *receive, size_t count, ncclDataType_t type, ncclComm_t comm,
-                           cudaStream_t stream)
-{
-    return queue(__func__, comm, {collective_kind::all_gather, send, receive, count, type, ncclSum, 0}, stream);
-}
-
-ncclResult_t ncclBroadcast(const void *send, void *receive, size_t count, ncclDataType_t type, int root,
+ncclResult_t ncclAllGather(const void *send, void *receive, size_t count, ncclDataType_t type,
                            ncclComm_t comm, cudaStream_t stream)
 {
-    return queue(__func__, comm, {collective_kind::broadcast, send, receive, count, type, ncclSum, root}, stream);
+    return queue(__func__, comm, {collective_kind::all_gather, send, receive, count, type, ncclSum,
+        0}, stream);
+}
+
+ncclResult_t ncclBroadcast(const void *send, void *receive, size_t count, ncclDataType_t type,
+                           int root, ncclComm_t comm, cudaStream_t stream)
+{
+    return queue(__func__, comm, {collective_kind::broadcast, send, receive, count, type, ncclSum,
+        root}, stream);
 }
 
 ncclResult_t ncclGroupStart(void)

@@ -34,8 +34,8 @@ void read_failure(settings_of_process &s)
         return;
     char name[64];
     int rank = s.rank, length = 0;
-    const int read = sscanf(value, "%63[^:]:%ld:%d%n@%d%n", name, &s.fail_number, &s.fail_error, &length,
-                            &rank, &length);
+    const int read = sscanf(value, "%63[^:]:%ld:%d%n@%d%n", name, &s.fail_number, &s.fail_error,
+                            &length, &rank, &length);
     if (read < 3 || s.fail_number < 1 || (size_t)length != strlen(value))
         refuse("SIMGPU_FAIL", value);
     s.fail_name = name;
@@ -45,7 +45,8 @@ void read_failure(settings_of_process &s)
 
 void read_devices(settings_of_process &s)
 {
-    const char *const devices = getenv("SIMGPU_DEVICES"), *const visible = getenv("CUDA_VISIBLE_DEVICES");
+    const char *const devices = getenv("SIMGPU_DEVICES"),
+        *const visible = getenv("CUDA_VISIBLE_DEVICES");
     s.driver = !devices || strcmp(devices, "none");
     const int count = s.driver ? (int)number("SIMGPU_DEVICES", 8) : 0;
     if (!visible) {

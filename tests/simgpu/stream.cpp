@@ -148,7 +148,8 @@ cudaError_t stream_wait_event(CUstream_st *stream, CUevent_st *event)
             stream->capture->broken = true;
             return cudaErrorStreamCaptureIsolation;
         }
-        stream->last = device_queue({"wait for an event", {}, {}, {}}, {stream->last, event->recorded},
+        stream->last = device_queue({"wait for an event", {}, {}, {}}, {stream->last,
+            event->recorded},
                                     stream->number);
         return cudaSuccess;
     }

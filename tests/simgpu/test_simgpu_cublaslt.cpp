@@ -103,13 +103,15 @@ struct scene {
     void *workspace;
 
     explicit scene(const product &q)
-        : p(q), a(q.operands, q.ta ? K : M, q.ta ? M : K, 1), b(q.operands, q.tb ? N : K, q.tb ? K : N, 2),
+        : p(q), a(q.operands, q.ta ? K : M, q.ta ? M : K, 1), b(q.operands, q.tb ? N : K,
+            q.tb ? K : N, 2),
           d(q.result, M, N, 3), bias(q.result, M, 1, 4), aux(q.result, M, N, 5)
     {
         cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
         cudaMalloc(&workspace, WORKSPACE_BYTES);
         for (matrix *m : {&a, &b, &d, &bias, &aux})
-            cudaMemcpyAsync(m->device, m->bytes.data(), m->bytes.size(), cudaMemcpyHostToDevice, stream);
+            cudaMemcpyAsync(m->device, m->bytes.data(), m->bytes.size(), cudaMemcpyHostToDevice,
+                            stream);
         cublasLtCreate(&handle);
         cublasLtMatmulDescCreate(&desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
         const cublasOperation_t operations[] = {CUBLAS_OP_N, CUBLAS_OP_T};
@@ -135,13 +137,14 @@ struct scene {
 
     cublasStatus_t propose()
     {
-        return cublasLtMatmulAlgoGetHeuristic(handle, desc, a.layout, b.layout, d.layout, d.layout, preference,
-                                              PARTS, found, &n_found);
+        return cublasLtMatmulAlgoGetHeuristic(handle, desc, a.layout, b.layout, d.layout, d.layout,
+                                              preference, PARTS, found, &n_found);
     }
 
     cublasStatus_t run(size_t workspace_bytes = WORKSPACE_BYTES)
     {
-        return cublasLtMatmul(handle, desc, &p.alpha, a.device, a.layout, b.device, b.layout, &p.beta, d.device,
+        return cublasLtMatmul(handle, desc, &p.alpha, a.device, a.layout, b.device, b.layout,
+                              &p.beta, d.device,
                               d.layout, d.device, d.layout, &found[p.algorithm].algo, workspace,
                               workspace_bytes, stream);
     }
@@ -151,7 +154,8 @@ struct scene {
     {
         std::vector<char> got(d.bytes.size()), got_aux(aux.bytes.size());
         if (cudaMemcpyAsync(got.data(), d.device, got.size(), cudaMemcpyDeviceToHost, stream) ||
-            cudaMemcpyAsync(got_aux.data(), aux.device, got_aux.size(), cudaMemcpyDeviceToHost, stream))
+            cudaMemcpyAsync(got_aux.data(), aux.device, got_aux.size(), cudaMemcpyDeviceToHost,
+                            stream))
             return false;
         const double bound = p.result == CUDA_R_32F ? 1e-5 : p.result == CUDA_R_16F ? 1e-3 : 8e-3;
         for (int c = 0; c < N; c++)
@@ -234,7 +238,8 @@ void test_products(void **)
 void test_epilogues(void **)
 {
     for (const cublasLtEpilogue_t epilogue :
-         {CUBLASLT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_RELU, CUBLASLT_EPILOGUE_RELU_BIAS, CUBLASLT_EPILOGUE_GELU,
+         {CUBLASLT_EPILOGUE_BIAS, CUBLASLT_EPILOGUE_RELU, CUBLASLT_EPILOGUE_RELU_BIAS,
+          CUBLASLT_EPILOGUE_GELU,
           CUBLASLT_EPILOGUE_GELU_BIAS, CUBLASLT_EPILOGUE_GELU_AUX, CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
           CUBLASLT_EPILOGUE_DGELU})
         for (const cudaDataType_t type : {CUDA_R_32F, CUDA_R_16BF}) {

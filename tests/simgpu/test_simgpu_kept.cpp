@@ -52,7 +52,8 @@ struct layer {
         for (void **memory : {&x, &y, &pre, &weight, &dx})
             must(device_allocate(device, memory, largest, "an array of a test"));
         for (float **memory : {&bias, &dweight, &dbias})
-            must(device_allocate(device, reinterpret_cast<void **>(memory), largest, "an array of a test"));
+            must(device_allocate(device, reinterpret_cast<void **>(memory), largest,
+                                 "an array of a test"));
     }
 
     void reserve(int64_t rows)
@@ -101,15 +102,16 @@ struct products {
 
     static products so_far()
     {
-        return {gemm_runs(0), gemm_runs(CUBLASLT_EPILOGUE_GELU_AUX_BIAS), gemm_runs(CUBLASLT_EPILOGUE_DGELU),
-                gemm_runs(CUBLASLT_EPILOGUE_BGRADA)};
+        return {gemm_runs(0), gemm_runs(CUBLASLT_EPILOGUE_GELU_AUX_BIAS),
+                gemm_runs(CUBLASLT_EPILOGUE_DGELU), gemm_runs(CUBLASLT_EPILOGUE_BGRADA)};
     }
     bool are(const products &before, long p, long f, long d, long b) const
     {
         const bool right = plain - before.plain == p && forward - before.forward == f &&
                            derivative - before.derivative == d && bias_gradient - before.bias_gradient == b;
         if (!right)
-            fprintf(stderr, "%ld plain products, %ld with GELU_AUX_BIAS, %ld with DGELU, %ld with BGRADA\n",
+            fprintf(stderr, "%ld plain products, %ld with GELU_AUX_BIAS, %ld with DGELU, %ld "
+                    "with BGRADA\n",
                     plain - before.plain, forward - before.forward, derivative - before.derivative,
                     bias_gradient - before.bias_gradient);
         return right;
@@ -142,8 +144,10 @@ void test_untuned_products_take_the_epilogues_that_round_alike(void **)
 
 void test_tuned_products_take_the_epilogues_that_pay(void **)
 {
-    assert_ends_well(in_child({"SIMGPU_EPILOGUES=fast"}, [] { return second_time(true, 0, 1, 1, 1); }));
-    assert_ends_well(in_child({"SIMGPU_EPILOGUES=slow"}, [] { return second_time(true, 3, 0, 0, 0); }));
+    assert_ends_well(in_child({"SIMGPU_EPILOGUES=fast"},
+                              [] { return second_time(true, 0, 1, 1, 1); }));
+    assert_ends_well(in_child({"SIMGPU_EPILOGUES=slow"},
+                              [] { return second_time(true, 3, 0, 0, 0); }));
 }
 
 /* There nothing can be waited for: products are what they are without tuning. */

@@ -23,7 +23,8 @@ template <typename T> T *on_device(cudaStream_t stream, const std::vector<T> &ho
 {
     void *memory;
     if (cudaMalloc(&memory, host.size() * sizeof(T)) ||
-        cudaMemcpyAsync(memory, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice, stream))
+        cudaMemcpyAsync(memory, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice,
+                        stream))
         abort();
     return static_cast<T *>(memory);
 }
@@ -150,8 +151,10 @@ template <typename T, bool wait> __global__ void tile_kernel(float *c, const T *
     DYNAMIC_SHARED(T, tile_a);
     T *const tile_b = tile_a + 16 * K;
     for (int i = threadIdx.x * 16; i < 16 * K * (int)sizeof(T); i += 32 * 16) {
-        copy_async_16(reinterpret_cast<char *>(tile_a) + i, reinterpret_cast<const char *>(a) + i, true);
-        copy_async_16(reinterpret_cast<char *>(tile_b) + i, reinterpret_cast<const char *>(b) + i, true);
+        copy_async_16(reinterpret_cast<char *>(tile_a) + i, reinterpret_cast<const char *>(a) + i,
+                      true);
+        copy_async_16(reinterpret_cast<char *>(tile_b) + i, reinterpret_cast<const char *>(b) + i,
+                      true);
     }
     copy_async_commit();
     if (wait)
@@ -299,7 +302,8 @@ void test_impossible_launches_fail(void **)
         const cudaError_t refused = cudaErrorInvalidConfiguration;
         return launch(stream, dim3(1), dim3(1025), 0, deep_kernel, x) == refused &&
                launch(stream, dim3(0), dim3(32), 0, deep_kernel, x) == refused &&
-               launch(stream, dim3(1), dim3(32), 164 * 1024, deep_kernel, x) == cudaErrorInvalidValue &&
+               launch(stream, dim3(1), dim3(32), 164 * 1024, deep_kernel,
+                      x) == cudaErrorInvalidValue &&
                cudaGetLastError() == cudaErrorInvalidValue && cudaGetLastError() == cudaSuccess;
     });
 }

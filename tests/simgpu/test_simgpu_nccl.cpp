@@ -197,7 +197,8 @@ void different_order()
     scene s(world_rank);
     for (int half = 0; half < 2; half++) {
         float *const part = s.x + (half == (world_rank == 0) ? COUNT / 2 : 0);
-        NEED(done(s.comm, ncclAllReduce(part, part, COUNT / 2, ncclFloat32, ncclSum, s.comm, s.sums)));
+        NEED(done(s.comm,
+                  ncclAllReduce(part, part, COUNT / 2, ncclFloat32, ncclSum, s.comm, s.sums)));
     }
     NEED(!cudaStreamSynchronize(s.sums));
 }

@@ -57,8 +57,10 @@ struct scene {
 
     cudaError_t copy(cudaStream_t stream, bool out)
     {
-        return out ? cudaMemcpyAsync(pinned, device, N * sizeof(float), cudaMemcpyDeviceToHost, stream)
-                   : cudaMemcpyAsync(device, pinned, N * sizeof(float), cudaMemcpyHostToDevice, stream);
+        return out ? cudaMemcpyAsync(pinned, device, N * sizeof(float), cudaMemcpyDeviceToHost,
+                                     stream)
+                   : cudaMemcpyAsync(device, pinned, N * sizeof(float), cudaMemcpyHostToDevice,
+                                     stream);
     }
 
     bool pinned_is(float value) const
@@ -141,7 +143,8 @@ template <bool join> cudaGraph_t capture(scene &s)
     s << cudaEventRecord(back, s.b);
     if (join)
         s << cudaStreamWaitEvent(s.a, back, 0);
-    s << s.copy(s.a, true) << cudaStreamWaitEvent(s.a, back, 0) << cudaStreamEndCapture(s.a, &graph);
+    s << s.copy(s.a, true) << cudaStreamWaitEvent(s.a, back, 0) << cudaStreamEndCapture(s.a,
+        &graph);
     return graph;
 }
 
@@ -172,13 +175,15 @@ void test_a_graph_is_updated_by_one_of_its_shape(void **)
         const cudaGraph_t same = capture<true>(s);
         cudaGraphExec_t exec;
         s << cudaGraphInstantiate(&exec, graph, 0) << cudaGraphExecUpdate(exec, same, nullptr);
-        return s.good && cudaGraphExecUpdate(exec, other, nullptr) == cudaErrorGraphExecUpdateFailure;
+        return s.good && cudaGraphExecUpdate(exec, other,
+                                             nullptr) == cudaErrorGraphExecUpdateFailure;
     });
 }
 
 void test_wrong_captures_are_refused(void **)
 {
-    const auto refused = [](cudaError_t expected, bool joins, const std::function<cudaError_t(scene &)> &call) {
+    const auto refused = [](cudaError_t expected, bool joins,
+                            const std::function<cudaError_t(scene &)> &call) {
         assert_good(1, [=] {
             scene s;
             s << cudaStreamBeginCapture(s.a, cudaStreamCaptureModeThreadLocal) << s.add(s.a, 1);
@@ -188,8 +193,10 @@ void test_wrong_captures_are_refused(void **)
             return joins ? end == expected : first == expected && end == cudaErrorStreamCaptureInvalidated;
         });
     };
-    refused(cudaErrorStreamCaptureUnsupported, false, [](scene &s) { return cudaStreamSynchronize(s.a); });
-    refused(cudaErrorStreamCaptureUnsupported, false, [](scene &s) { return cudaStreamSynchronize(s.b); });
+    refused(cudaErrorStreamCaptureUnsupported, false,
+            [](scene &s) { return cudaStreamSynchronize(s.a); });
+    refused(cudaErrorStreamCaptureUnsupported, false,
+            [](scene &s) { return cudaStreamSynchronize(s.b); });
     refused(cudaErrorStreamCaptureUnsupported, false, [](scene &) {
         void *memory;
         return cudaMalloc(&memory, 8);
@@ -214,7 +221,8 @@ void test_copies_outside_an_allocation_are_told(void **)
 {
     assert_dies("its destination takes bytes 4 to 1204 of 1200 bytes of device memory", [] {
         scene s;
-        return !cudaMemcpyAsync(s.device + 1, s.pinned, N * sizeof(float), cudaMemcpyHostToDevice, s.a);
+        return !cudaMemcpyAsync(s.device + 1, s.pinned, N * sizeof(float), cudaMemcpyHostToDevice,
+                                s.a);
     });
     assert_dies("its source takes bytes 0 to 1204 of 1200 bytes of pinned host memory", [] {
         scene s;
@@ -225,7 +233,8 @@ void test_copies_outside_an_allocation_are_told(void **)
     assert_dies("its source points to memory that the device does not know", [] {
         scene s;
         std::vector<float> host(N);
-        return !cudaMemcpyAsync(s.pinned, host.data(), N * sizeof(float), cudaMemcpyDeviceToHost, s.a);
+        return !cudaMemcpyAsync(s.pinned, host.data(), N * sizeof(float), cudaMemcpyDeviceToHost,
+                                s.a);
     });
     assert_dies("its destination points into 1200 bytes that have been freed", [] {
         scene s;
@@ -253,12 +262,14 @@ void test_rows_are_copied_alone(void **)
             float *const memory = pinned ? s.pinned : ordinary.data();
             for (int i = 0; i < ROWS * 4; i++)
                 memory[i] = (float)(10 + i);
-            s << cudaMemcpy2DAsync(s.device, wide, memory, host, row, ROWS, cudaMemcpyHostToDevice, s.a)
+            s << cudaMemcpy2DAsync(s.device, wide, memory, host, row, ROWS, cudaMemcpyHostToDevice,
+                                   s.a)
               << s.add(s.a, 1000);
             if (pinned)
                 s << cudaStreamSynchronize(s.a);
             std::fill(memory, memory + ROWS * 4, -1.0f);
-            s << cudaMemcpy2DAsync(memory, host, s.device, wide, row, ROWS, cudaMemcpyDeviceToHost, s.a);
+            s << cudaMemcpy2DAsync(memory, host, s.device, wide, row, ROWS, cudaMemcpyDeviceToHost,
+                                   s.a);
             if (pinned)
                 s << cudaStreamSynchronize(s.a);
             for (int i = 0; i < ROWS * 4; i++)
@@ -270,17 +281,18 @@ void test_rows_are_copied_alone(void **)
         });
     assert_good(1, [=] {
         scene s;
-        return cudaMemcpy2DAsync(s.device, row - 1, s.pinned, host, row, ROWS, cudaMemcpyHostToDevice,
-                                 s.a) == cudaErrorInvalidPitchValue;
+        return cudaMemcpy2DAsync(s.device, row - 1, s.pinned, host, row, ROWS,
+                                 cudaMemcpyHostToDevice, s.a) == cudaErrorInvalidPitchValue;
     });
     assert_dies("its destination takes bytes 0 to 1212 of 1200 bytes of device memory", [=] {
         scene s;
-        return !cudaMemcpy2DAsync(s.device, wide, s.pinned, row, row, 61, cudaMemcpyHostToDevice, s.a);
+        return !cudaMemcpy2DAsync(s.device, wide, s.pinned, row, row, 61, cudaMemcpyHostToDevice,
+                                  s.a);
     });
     assert_dies("its destination takes bytes 0 to 1208 of 1200 bytes of pinned host memory", [=] {
         scene s;
-        return !cudaMemcpy2DAsync(s.pinned, host + 4, s.device, row, row - 4, 61, cudaMemcpyDeviceToHost,
-                                  s.a);
+        return !cudaMemcpy2DAsync(s.pinned, host + 4, s.device, row, row - 4, 61,
+                                  cudaMemcpyDeviceToHost, s.a);
     });
 }
 
@@ -327,7 +339,8 @@ void test_devices_and_memory_are_as_asked_for(void **)
     }));
     assert_true(under({"SIMGPU_MEMORY=1000000"}, [] {
         void *first, *second;
-        return !cudaMalloc(&first, 600000) && cudaMalloc(&second, 600000) == cudaErrorMemoryAllocation &&
+        return !cudaMalloc(&first, 600000) && cudaMalloc(&second,
+                                                         600000) == cudaErrorMemoryAllocation &&
                !cudaFree(first) && !cudaMalloc(&second, 600000);
     }));
 }

@@ -13,14 +13,15 @@ enum { WINDOW = 256 };    /* blocks that are shuffled among each other, where no
 
 static void assert_bijection(int64_t samples, int64_t block, uint64_t seed, int64_t epoch)
 {
-    const struct order order = {.seed = seed, .samples = samples, .block = block, .window = WINDOW, .shuffle = true};
+    const struct order order = {.seed = seed, .samples = samples, .block = block, .window = WINDOW,
+        .shuffle = true};
     bool *const seen = calloc((size_t)samples, sizeof *seen);
     assert_non_null(seen);
     for (int64_t p = 0; p < samples; p++) {
         const int64_t at = order_sample(&order, epoch, p);
         if (at < 0 || at >= samples || seen[at])
-            fail_msg("%lld samples in blocks of %lld: position %lld has sample %lld again or out of "
-                     "range", (long long)samples, (long long)block, (long long)p, (long long)at);
+            fail_msg("%lld samples in blocks of %lld: position %lld has sample %lld again or out "
+                     "of range", (long long)samples, (long long)block, (long long)p, (long long)at);
         seen[at] = true;
     }
     free(seen);
@@ -44,7 +45,8 @@ static void test_a_window_of_blocks_is_read_at_a_time(void **state)
 {
     (void)state;
     enum { BLOCK = 16, BLOCKS = 5 * WINDOW, SAMPLES = BLOCK * BLOCKS + 3 };
-    const struct order order = {.seed = 8, .samples = SAMPLES, .block = BLOCK, .window = WINDOW, .shuffle = true};
+    const struct order order = {.seed = 8, .samples = SAMPLES, .block = BLOCK, .window = WINDOW,
+        .shuffle = true};
     int *const left = calloc(BLOCKS + 1, sizeof *left);
     int open = 0;
     for (int64_t p = 0; p < SAMPLES; p++) {
@@ -64,7 +66,8 @@ enum { BLOCK = 64, N = BLOCK * 2048 + 17 };    /* eight windows and a bit */
 
 static int64_t *whole_order(uint64_t seed, int64_t epoch)
 {
-    const struct order order = {.seed = seed, .samples = N, .block = BLOCK, .window = WINDOW, .shuffle = true};
+    const struct order order = {.seed = seed, .samples = N, .block = BLOCK, .window = WINDOW,
+        .shuffle = true};
     int64_t *const at = malloc(N * sizeof *at);
     assert_non_null(at);
     for (int64_t p = 0; p < N; p++)
@@ -214,8 +217,8 @@ static void test_the_serial_correlation_in_lanes_is_as_promised(void **state)
             const double r = correlation(at, at + lags[i], N - lags[i]);
             const double expected = lags[i] % LANES ? 0 : 1 / (double)LANE_WINDOW;
             if (!(fabs(r - expected) < bound))
-                fail_msg("lag %d: correlation %.5f, expected %.5f, bound %.5f", lags[i], r, expected,
-                         bound);
+                fail_msg("lag %d: correlation %.5f, expected %.5f, bound %.5f", lags[i], r,
+                         expected, bound);
         }
         free(at);
     }
@@ -245,9 +248,9 @@ static void test_batches_in_lanes_share_blocks_as_those_of_a_shuffle_of_256(void
         const double of_a_shuffle = (double)(LANES * (LANES - 1) / 2) * (double)BLOCK / (double)N;
         if (!(fabs(next / (double)(batches - 1) - expected) < 0.05 * expected &&
               within / (double)(batches - 1) <= of_a_shuffle))
-            fail_msg("seed %llu: %.2f pairs of a batch and the next, expected %.2f; %.2f within, at most "
-                     "%.2f", (unsigned long long)seed, next / (double)(batches - 1), expected,
-                     within / (double)(batches - 1), of_a_shuffle);
+            fail_msg("seed %llu: %.2f pairs of a batch and the next, expected %.2f; %.2f within, "
+                     "at most %.2f", (unsigned long long)seed, next / (double)(batches - 1),
+                     expected, within / (double)(batches - 1), of_a_shuffle);
     }
 }
 
@@ -309,7 +312,8 @@ static void test_a_rank_reads_its_own_blocks_of_each_source_of_a_blend(void **st
 static void make_sources(struct samples *sources, const int64_t *counts, int n)
 {
     for (int k = 0; k < n; k++)
-        sources[k] = (struct samples){.name = "training", .count = counts[k], .block = 1 + k % 3 * 16};
+        sources[k] = (struct samples){.name = "training", .count = counts[k],
+            .block = 1 + k % 3 * 16};
 }
 
 static void check_shares(int lanes)
@@ -429,7 +433,8 @@ static void test_the_order_in_blocks_never_changes(void **state)
     (void)state;
     static const int64_t expected[] = {577163291, 831619043, 255647445, 413141042,
                                        736582208, 794535802, 802831782, 405190535};
-    const struct order order = {.seed = 1337, .samples = 1000000007, .block = 128, .window = WINDOW, .shuffle = true};
+    const struct order order = {.seed = 1337, .samples = 1000000007, .block = 128,
+        .window = WINDOW, .shuffle = true};
     for (int64_t p = 0; p < 8; p++)
         assert_int_equal(order_sample(&order, p, 100000000 * p), expected[p]);
 }
@@ -445,8 +450,10 @@ static void assert_places(const struct blend *blend, const int64_t *expected)
 static void test_the_order_in_lanes_and_of_blends_never_changes(void **state)
 {
     (void)state;
-    static const int64_t in_lanes[] = {14079, 655196, 499165, 259294, 605294, 869776, 219166, 54643};
-    static const int64_t of_blend[] = {204112, 802762, 1302121, 186188, 348880, 90827, 686898, 241069};
+    static const int64_t in_lanes[] = {14079, 655196, 499165, 259294, 605294, 869776, 219166,
+        54643};
+    static const int64_t of_blend[] = {204112, 802762, 1302121, 186188, 348880, 90827, 686898,
+        241069};
     const struct samples sources[] = {{.name = "training", .count = 1000003, .block = 128},
                                       {.name = "training", .count = 300007, .block = 512},
                                       {.name = "training", .count = 5003, .block = 1}};

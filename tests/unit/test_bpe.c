@@ -42,7 +42,8 @@ static char *bytes_vocabulary(const char *more)
 static const char more_entries[] =
     ", \"aa\": 256, \"aaaa\": 257, \"\xC4\xA0\xC4\xA0\": 258, \"\xC3\xB0\xC5\x81\": 259, "
     "\"ab\": 260, \"aab\": 261, \"bab\": 262, \"<|endoftext|>\": 263";
-static const char merges[] = "#version: 0.2\na a\naa aa\n\xC4\xA0 \xC4\xA0\n\xC3\xB0 \xC5\x81\na b\n"
+static const char merges[] = "#version: 0.2\na a\naa aa\n\xC4\xA0 \xC4\xA0\n\xC3\xB0 \xC5\x81\na "
+    "b\n"
                              "aa b\nb ab\n";
 
 static struct error *create(struct tokenizer **out, const char *vocabulary, const char *merge_list)
@@ -108,7 +109,8 @@ static int merge_plainly(const struct tokenizer *t, int32_t *ids, int n)
 {
     static const struct {
         const char *left, *right, *both;
-    } list[] = {{"a", "a", "aa"}, {"aa", "aa", "aaaa"}, {" ", " ", "  "}, {"\xF0", "\x9F", "\xF0\x9F"},
+    } list[] = {{"a", "a", "aa"}, {"aa", "aa", "aaaa"}, {" ", " ", "  "}, {"\xF0", "\x9F",
+        "\xF0\x9F"},
                 {"a", "b", "ab"}, {"aa", "b", "aab"}, {"b", "ab", "bab"}};
     for (size_t m = 0; m < sizeof list / sizeof list[0];) {
         const int left = tokenizer_find(t, list[m].left), right = tokenizer_find(t, list[m].right);
@@ -177,7 +179,8 @@ static void test_time_is_linear_whatever_the_text(void **state)
     enum { BYTES = 10000000 };
     struct tokenizer *t = small();
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        const double tenth_s = encode_s(t, units[i], BYTES / 10), whole_s = encode_s(t, units[i], BYTES);
+        const double tenth_s = encode_s(t, units[i], BYTES / 10), whole_s = encode_s(t, units[i],
+            BYTES);
         print_message("unit %zu: 1 MB in %.3f s, 10 MB in %.3f s\n", i, tenth_s, whole_s);
         assert_true(whole_s < 10);
         assert_true(whole_s < 40 * tenth_s + 0.5);
@@ -283,7 +286,8 @@ static void test_damaged_files_never_crash(void **state)
         else
             list[next_random() % list_bytes] = (char)next_random();
         struct tokenizer *t;
-        struct error *e = tokenizer_create_bpe(&t, damaged, damaged_bytes, list, list_bytes, "damaged",
+        struct error *e = tokenizer_create_bpe(&t, damaged, damaged_bytes, list, list_bytes,
+                                               "damaged",
                                                &(struct bpe_options){.special_as_text = false});
         if (!e) {
             struct encoder *encoder;

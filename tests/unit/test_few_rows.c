@@ -65,7 +65,8 @@ static void check(enum dtype type)
         for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
             assert_ok(multiply(&other, type, rows, threads[i]));
             if (memcmp(one.y, other.y, sizeof one.y))
-                fail_msg("%d rows of %s are others on %d threads", rows, dtype_name(type), threads[i]);
+                fail_msg("%d rows of %s are others on %d threads", rows, dtype_name(type),
+                         threads[i]);
         }
     }
 }

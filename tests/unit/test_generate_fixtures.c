@@ -121,8 +121,8 @@ static void check_ends(const struct rig *rig, const char *name, const cJSON *jso
     for (int r = 0; r < rig->rows; r++)
         for (int i = 0; i < rig->length; i++)
             if (mask[r * rig->length + i] != (i < ends[r]))
-                fail_msg("%s: row %d ends at %d, which its mask at %d contradicts", name, r, ends[r],
-                         i);
+                fail_msg("%s: row %d ends at %d, which its mask at %d contradicts", name, r,
+                         ends[r], i);
 }
 
 static void check_all_beams(struct rig *rig, const char *name, const struct generation *generation,
@@ -245,7 +245,8 @@ int main(int argc, char **argv)
 {
     device = test_device(argc > 1 ? argv[1] : "cpu");
     glob_t cases = {0};
-    const char *const families[][2] = {{"mini_gpt", "*.generate.json"}, {"gpt2", "*/generate.json"}};
+    const char *const families[][2] = {{"mini_gpt", "*.generate.json"}, {"gpt2",
+        "*/generate.json"}};
     for (int i = 0; i < 2; i++) {
         char folder[512], pattern[600];
         if (!fixtures_folder(families[i][0], folder, sizeof folder))

@@ -28,7 +28,8 @@ static double fixture_number(const struct fixture_rig *rig, const char *path)
     return value;
 }
 
-static void check_forward_and_gradients(struct fixture_rig *rig, const struct batch *batch, double bound)
+static void check_forward_and_gradients(struct fixture_rig *rig, const struct batch *batch,
+                                        double bound)
 {
     const int64_t count = (int64_t)positions(batch) * rig->fixture.spec.V;
     float *logits = malloc((size_t)count * sizeof(float));
@@ -54,7 +55,8 @@ static void check_forward_and_gradients(struct fixture_rig *rig, const struct ba
 }
 
 /* One step on the one batch; the loss before it. */
-static double step(struct fixture_rig *rig, const struct batch *batch, struct optimizer *optimizer, int64_t number, double rate)
+static double step(struct fixture_rig *rig, const struct batch *batch, struct optimizer *optimizer,
+                   int64_t number, double rate)
 {
     struct loss_sums sums = {0};
     model_zero_gradients(rig->model);
@@ -76,7 +78,8 @@ static void check_adam(struct fixture_rig *rig, const struct batch *batch)
         assert_near("loss before a step",
                     step(rig, batch, optimizer, i, schedule_learning_rate(&schedule, i)), losses[i],
                     BOUND);
-    fixture_rig_compare(rig, "float64/adam_polynomial/after_5/weights", model_weights(rig->model), 1,
+    fixture_rig_compare(rig, "float64/adam_polynomial/after_5/weights", model_weights(rig->model),
+                        1,
                    BOUND);
     fixture_rig_compare(rig, "float64/adam_polynomial/after_5/m", optimizer_m(optimizer), 1, BOUND);
     fixture_rig_compare(rig, "float64/adam_polynomial/after_5/v", optimizer_v(optimizer), 1, BOUND);
@@ -84,7 +87,8 @@ static void check_adam(struct fixture_rig *rig, const struct batch *batch)
 }
 
 /* KerasHub under mixed_bfloat16: the same losses to 2 %. */
-static void check_mixed_precision(struct fixture_rig *rig, const struct batch *batch, const char *path)
+static void check_mixed_precision(struct fixture_rig *rig, const struct batch *batch,
+                                  const char *path)
 {
     char json_path[700];
     snprintf(json_path, sizeof json_path, "%.*s/generate.json", (int)(strrchr(path, '/') - path),
@@ -102,8 +106,8 @@ static void check_mixed_precision(struct fixture_rig *rig, const struct batch *b
     fixture_rig_reset(rig);
     for (int i = 0; i < steps; i++)
         assert_near("mixed_bfloat16 loss",
-                    step(rig, batch, optimizer, i, json_number(mixed, "learning_rate", 0)), losses[i],
-                    2e-2);
+                    step(rig, batch, optimizer, i, json_number(mixed, "learning_rate", 0)),
+                    losses[i], 2e-2);
     optimizer_destroy(optimizer);
     cJSON_Delete(json);
 }

@@ -47,7 +47,8 @@ static void assert_field(const char *object, const char *expected)
     assert_int_equal(record.found, expected != NULL);
     if (expected && (record.text_bytes != strlen(expected) ||
                      memcmp(out, expected, record.text_bytes) != 0))
-        fail_msg("%s gives \"%.*s\", expected \"%s\"", object, (int)record.text_bytes, out, expected);
+        fail_msg("%s gives \"%.*s\", expected \"%s\"", object, (int)record.text_bytes, out,
+                 expected);
     free(out);
 }
 
@@ -137,8 +138,8 @@ static void test_deep_nesting_is_refused(void **state)
 static void put_string(FILE *f, uint64_t *seed)
 {
     static const char *const pieces[] = {"a", "word ", "\xc3\xa9", "\\n", "\\\"", "\\\\", "\\u00e9",
-                                         "\\ud83d\\ude00", "\xf0\x9f\x98\x80", "\\/", "the quick fox",
-                                         "\\t", "{", "]", ":"};
+                                         "\\ud83d\\ude00", "\xf0\x9f\x98\x80", "\\/",
+                                         "the quick fox", "\\t", "{", "]", ":"};
     fputc('"', f);
     for (uint64_t n = noise(seed) % 12; n; n--)
         fputs(pieces[noise(seed) % (sizeof pieces / sizeof *pieces)], f);
@@ -304,7 +305,8 @@ static void test_lines_lists_and_sequences_of_objects(void **state)
     assert_documents(*state, "a.jsonl", "{\"text\":\"one\"}\n\n {\"text\":\"two\\nlines\"} \r\n"
                      "{\"text\":\"\"}\n{\"text\":\"last\"}", "one|two\nlines||last|");
     assert_documents(*state, "a.ndjson", "{\"text\":\"one\"}\n", "one|");
-    assert_documents(*state, "a.json", "[\n  {\n \"text\": \"one\"\n },\n {\"text\":[\"t\",\"wo\"]}\n]\n",
+    assert_documents(*state, "a.json", "[\n  {\n \"text\": \"one\"\n },\n "
+                     "{\"text\":[\"t\",\"wo\"]}\n]\n",
                      "one|two|");
     assert_documents(*state, "b.json", "{\"text\":\"one\"}\n{\n\"text\":\"two\"}{\"text\":\"3\"}",
                      "one|two|3|");
@@ -319,7 +321,8 @@ static void assert_refused(const char *folder, const char *name, const char *con
         struct error *e = read_documents(path, "text", block_bytes, &text);
         free(text);
         if (!e || !strstr(error_message(e), expected) || !strstr(error_message(e), name))
-            fail_msg("\"%s\" does not speak of \"%s\"", e ? error_message(e) : "no error", expected);
+            fail_msg("\"%s\" does not speak of \"%s\"", e ? error_message(e) : "no error",
+                     expected);
         error_destroy(e);
     }
     free(path);
@@ -334,7 +337,8 @@ static void test_a_broken_file_is_named_with_line_and_byte(void **state)
     assert_refused(*state, "a.jsonl", "{\"text\":\"a\"}\n{\"text\":7}\n", "line 2, byte 9: '7'");
     assert_refused(*state, "a.jsonl", "{\"text\":\"a\"}\n\n{\"title\":\"b\",\"body\":1}\n",
                    "line 3: no field \"text\"; the object has title, body;");
-    assert_refused(*state, "a.jsonl", "{\"text\":\"a\xff\"}\n", "line 1: invalid UTF-8 (byte 0xFF)");
+    assert_refused(*state, "a.jsonl", "{\"text\":\"a\xff\"}\n",
+                   "line 1: invalid UTF-8 (byte 0xFF)");
     assert_refused(*state, "a.jsonl", "[]\n", "line 1, byte 1: '[' where JSON must have an object");
     assert_refused(*state, "a.jsonl", "", "has no object");
     assert_refused(*state, "a.json", "[ ]", "has no object");

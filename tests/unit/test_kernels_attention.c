@@ -88,7 +88,8 @@ static struct problem make_problem(struct bench *b, bool masked, bool packed, bo
     };
     for (int64_t n = 0; n < N; n++) {
         a.mask[n] = (uint8_t)(!masked || (n % a.T == 0 ? n / a.T % 2 == 0 : n % 5 != 3));
-        a.first_key[n] = packed ? (int32_t)(n % a.T / 45 * 45) : 0;    /* texts of 45 tokens in a row */
+        a.first_key[n] = packed ? (int32_t)(n % a.T / 45 * 45) : 0;    /* texts of 45 tokens in a
+                                                                        * row */
     }
     return a;
 }

@@ -121,7 +121,8 @@ static void check_plan(struct bench *b)
     assert_true(p.skip == SKIP_NOT_FINITE && s.updates == 9);
 
     /* Scaled: gradients are 4 times too large; a second finite step doubles the scale. */
-    s = (struct update_state){.updates = 7, .loss_scale = 64, .finite_steps = 1, .gradient_scale = 4};
+    s = (struct update_state){.updates = 7, .loss_scale = 64, .finite_steps = 1,
+        .gradient_scale = 4};
     p = plan(b, &s, 400, 0, 2);
     assert_true(fabs(p.norm - 0.1) < 1e-12 && !p.skip && p.loss_scale == 64);
     assert_true(fabs((double)p.gradient_scale - 1.0 / 200) < 1e-9);
@@ -183,7 +184,8 @@ static void check_adam(struct bench *b, bool by_squares, bool skip)
     void *copy = bench_act(b, p, n);
     b->k->adam(b->device, &(struct adam){
         .weights = p_there, .m = m_there, .v = v_there, .copy = b->act == DTYPE_F32 ? NULL : copy,
-        .gradient = bench_put_floats(b, g, n), .squares = by_squares ? bench_put_floats(b, g2, n) : NULL,
+        .gradient = bench_put_floats(b, g, n), .squares = by_squares ? bench_put_floats(b, g2,
+            n) : NULL,
         .plan = bench_put(b, &plan, sizeof plan), .count = n, .decayed = by_squares,
         .epsilon = 1e-3f, .beta1 = beta1, .beta2 = beta2});
 

@@ -34,8 +34,8 @@ static void check_forward_and_gradients(struct fixture_rig *rig)
     /* Two micro-batches add up. */
     struct loss_sums twice = {0};
     train_batch(rig->device, rig->model, &batch, &twice);
-    fixture_rig_compare(rig, "float64/gradients", model_gradients(rig->model), 0.5 / sums.loss_tokens,
-                        BOUND);
+    fixture_rig_compare(rig, "float64/gradients", model_gradients(rig->model),
+                        0.5 / sums.loss_tokens, BOUND);
     free(logits);
     free(expected);
     keras_fixture_free(&batch);

@@ -65,7 +65,8 @@ static void fill_weights(const struct parameters *p, float *w)
     for (int t = 0; t < TENSORS; t++) {
         const cJSON *tensor = cJSON_GetArrayItem(tensors, t);
         const char *path = cJSON_GetStringValue(cJSON_GetObjectItem(tensor, "keras_path"));
-        const bool gamma = strstr(path, "gamma"), small = strstr(path, "bias") || strstr(path, "beta");
+        const bool gamma = strstr(path, "gamma"), small = strstr(path, "bias") || strstr(path,
+            "beta");
         for (int64_t i = 0; i < count_of(t); i++) {
             const double u = (double)(raw((uint64_t)t, (uint64_t)i) >> 11) * 0x1p-52 - 1.0;
             w[place(p, t, i)] = (float)(gamma ? 1 + 0.1 * u : (small ? 0.02 : 0.05) * u);
@@ -105,7 +106,8 @@ static void check_logits(struct model *model, const struct batch *batch)
 {
     float *logits = malloc((size_t)B * T * V * sizeof *logits);
     assert_ok(model_logits(model, batch, logits));
-    const cJSON *row, *list = cJSON_GetObjectItem(cJSON_GetObjectItem(expected, "batch_0"), "logits");
+    const cJSON *row, *list = cJSON_GetObjectItem(cJSON_GetObjectItem(expected, "batch_0"),
+                                                  "logits");
     cJSON_ArrayForEach(row, list) {
         const int b = (int)number(row, "b"), t = (int)number(row, "t"), v = (int)number(row, "v");
         assert_near("logit of row", b, (double)logits[((int64_t)b * T + t) * V + v],

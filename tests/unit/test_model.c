@@ -93,7 +93,8 @@ static void check_differences(struct rig *rig, double bound)
         assert_true(length > 0);
         float *old = malloc((size_t)t->count * sizeof *old);
         memcpy(old, w + t->offset, (size_t)t->count * sizeof *old);
-        const double h = fmin(4e-3, 0.3 / length);    /* a change well above rounding, small for the curve */
+        const double h = fmin(4e-3, 0.3 / length);    /* a change well above rounding, small for the
+                                                       * curve */
         double loss[2];
         for (int side = 0; side < 2; side++) {
             for (int64_t k = 0; k < t->count; k++)

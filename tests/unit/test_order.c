@@ -192,7 +192,8 @@ static void test_every_stretch_of_positions_has_samples_from_everywhere(void **s
             counts[p / 1024 * PARTS + at[p] / 1024]++;
         free(at);
         /* 15 * 15 degrees of freedom: 0.01 % and 99.99 % quantiles. */
-        const double chi = chi_squared(counts, PARTS * PARTS, (double)SAMPLES / (double)(PARTS * PARTS));
+        const double chi = chi_squared(counts, PARTS * PARTS,
+                                       (double)SAMPLES / (double)(PARTS * PARTS));
         if (!(chi > 154 && chi < 313))
             fail_msg("seed %llu: chi squared %.1f of 225", (unsigned long long)seed, chi);
     }

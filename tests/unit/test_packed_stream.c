@@ -205,7 +205,8 @@ static void test_memory_does_not_grow_with_the_data(void **state)
     const size_t before = memory_resident_bytes();
     assert_ok(corpus_open(&c, &(struct corpus_options){
         .data = {.inputs = (const char *const *)&path, .input_count = 1, .name = "training"},
-        .T = LONG, .vocabulary_size = VOCABULARY, .seed = 1, .shuffle = true, .global_batch = ROWS}));
+        .T = LONG, .vocabulary_size = VOCABULARY, .seed = 1, .shuffle = true,
+        .global_batch = ROWS}));
     assert_ok(stream_open(&stream, &(struct stream_options){
         .blend = corpus_blend(c), .T = LONG, .global_batch = ROWS, .micro_batch = ROWS,
         .world_size = 1, .threads = 2, .prefetch = 8, .epochs = 1}, 0, 0));

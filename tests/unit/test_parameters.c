@@ -17,16 +17,16 @@ static void test_sizes_have_the_published_counts(void **state)
         struct model_spec spec;
         int64_t count;
     } cases[] = {
-        {{.family = MODEL_MINI_GPT, .V = 5000, .positions = 128, .C = 256, .NH = 3, .F = 128, .L = 2},
-         3255938},
-        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 768, .NH = 12, .F = 3072, .L = 12},
-         124439808},
-        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 1024, .NH = 16, .F = 4096, .L = 24},
-         354823168},
-        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 1280, .NH = 20, .F = 5120, .L = 36},
-         774030080},
-        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 1600, .NH = 25, .F = 6400, .L = 48},
-         1557611200},
+        {{.family = MODEL_MINI_GPT, .V = 5000, .positions = 128, .C = 256, .NH = 3, .F = 128,
+         .L = 2}, 3255938},
+        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 768, .NH = 12, .F = 3072,
+         .L = 12}, 124439808},
+        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 1024, .NH = 16, .F = 4096,
+         .L = 24}, 354823168},
+        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 1280, .NH = 20, .F = 5120,
+         .L = 36}, 774030080},
+        {{.family = MODEL_GPT2, .V = 50257, .positions = 1024, .C = 1600, .NH = 25, .F = 6400,
+         .L = 48}, 1557611200},
         {{.family = MODEL_GPT2, .V = 11, .positions = 5, .C = 6, .NH = 2, .F = 7, .L = 1},
          11 * 6 + 5 * 6 + (6 * 18 + 18) + (6 * 6 + 6) + (6 * 7 + 7) + (7 * 6 + 6) + 6 * 6},
     };

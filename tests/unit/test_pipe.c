@@ -212,7 +212,8 @@ static void test_every_sample_comes_once_and_wherever_it_is_taken_up(void **stat
         check_all_samples(whole, n, shuffle);
         for (int at = 0; at < n - 1; at++) {
             const struct bytes data = at % 2 ? w->data : w->packed;
-            assert_int_equal(take_all(w->folder, data, shuffle, &whole[at].after, rest), n - 1 - at);
+            assert_int_equal(take_all(w->folder, data, shuffle, &whole[at].after, rest),
+                             n - 1 - at);
             for (int s = 0; s < n - 1 - at; s++) {
                 const int rows = whole[at + 1 + s].take.rows;
                 assert_int_equal(rest[s].take.rows, rows);
@@ -268,7 +269,8 @@ static void test_what_was_taken_of_an_unfinished_window_is_compared(void **state
     assert_int_equal(mkfifo(names.fifo, 0600), 0);
     const struct pipe_windows_options options = options_of(&names, false);
     assert_ok(pipe_windows_open(&windows, &options, &begin));
-    const struct bytes some = {w->data.data, 1024 + 2 * (15 * T + 1)};    /* of a window of 24 samples */
+    const struct bytes some = {w->data.data, 1024 + 2 * (15 * T + 1)};    /* of a window of 24
+                                                                           * samples */
     const int fd = begin_writing(names.fifo, some);
     assert_ok(pipe_windows_take(windows, step.ids, step.counts, &step.take));
     const struct pipe_position at = pipe_windows_position(windows);
@@ -282,7 +284,8 @@ static void test_what_was_taken_of_an_unfinished_window_is_compared(void **state
     assert_int_equal(take_all(w->folder, w->data, false, &at, rest), n - 1);
     assert_memory_equal(rest[0].ids, whole[1].ids, sizeof rest[0].ids);
     w->data.data[1024 + 2 * 3 * T] ^= 1;    /* in what was taken */
-    assert_fails(take_to_end_in_order(w->folder, w->data, &at), "is not what the run was trained on");
+    assert_fails(take_to_end_in_order(w->folder, w->data, &at), "is not what the run "
+                 "was trained on");
     w->data.data[1024 + 2 * 3 * T] ^= 1;
     w->data.data[1024 + 2 * 7 * T] ^= 1;    /* behind it */
     assert_ok(take_to_end_in_order(w->folder, w->data, &at));
@@ -322,8 +325,8 @@ static void go_on_with_next_line(const struct world *w, int64_t min_bytes)
         for (int i = 0; i < 20; i++)
             text[line * 20 + i] = i == 19 ? '\n' : i % 2 ? ' ' : i == 18 ? 'b' : 'a';
     text[80] = 'b';    /* the next line behind byte 70 */
-    assert_ok(tokenizer_create_wordpiece(&tokenizer, vocabulary, sizeof vocabulary - 1, "vocabulary",
-                                         &(struct wordpiece_options){.split = true}));
+    assert_ok(tokenizer_create_wordpiece(&tokenizer, vocabulary, sizeof vocabulary - 1,
+                                         "vocabulary", &(struct wordpiece_options){.split = true}));
     const struct pipe_position at = {.start = {.bytes = 70, .tokens = 5, .hash = 1}, .window = 1};
     begin_writer(&writer, w->folder, (struct bytes){text, sizeof text});
     struct pipe_windows_options options = options_of(&writer, false);
@@ -421,17 +424,22 @@ static void test_what_is_wrong_is_told(void **state)
     const struct pipe_position begin = {.window = 0};
     struct pipe_position at = {.start = {.bytes = 4000, .hash = 1}, .window = 1};
     struct bytes cut = {w->data.data, w->data.count - 3};
-    assert_fails(take_to_end(w->folder, cut, CORPUS_AUTO, NULL, &begin), "is truncated: it ends at token");
+    assert_fails(take_to_end(w->folder, cut, CORPUS_AUTO, NULL, &begin),
+                 "is truncated: it ends at token");
     cut.count = 1024 + 2001 * 2 + 500;
     assert_fails(take_to_end(w->folder, cut, CORPUS_AUTO, NULL, &begin), "ends in its header");
     cut = (struct bytes){w->packed.data, w->packed.count / 2};
-    assert_fails(take_to_end(w->folder, cut, CORPUS_AUTO, NULL, &begin), "is truncated: its zstd data");
+    assert_fails(take_to_end(w->folder, cut, CORPUS_AUTO, NULL, &begin),
+                 "is truncated: its zstd data");
     struct bytes wrong = join(w->data, (struct bytes){(char[]){"behind the last file"}, 20});
-    assert_fails(take_to_end(w->folder, wrong, CORPUS_AUTO, NULL, &begin), "has no header behind token 5040");
+    assert_fails(take_to_end(w->folder, wrong, CORPUS_AUTO, NULL, &begin),
+                 "has no header behind token 5040");
     wrong.data[1024 + 1] = (char)0xff;
-    assert_fails(take_to_end(w->folder, wrong, CORPUS_AUTO, NULL, &begin), "the vocabulary has only");
+    assert_fails(take_to_end(w->folder, wrong, CORPUS_AUTO, NULL, &begin),
+                 "the vocabulary has only");
     free(wrong.data);
-    assert_fails(take_to_end(w->folder, w->data, CORPUS_AUTO, NULL, &at), "is not what the run was trained on");
+    assert_fails(take_to_end(w->folder, w->data, CORPUS_AUTO, NULL, &at), "is not what the run "
+                 "was trained on");
     static struct step steps[STEPS + 1];
     take_all(w->folder, w->data, true, &begin, steps);
     w->data.data[1024 + 500] ^= 1;    /* in the window that it goes on in */
@@ -454,8 +462,8 @@ static void test_damaged_streams_end_or_are_refused(void **state)
     struct tokenizer *tokenizer;
     uint64_t seed = 7;
     int refused = 0;
-    assert_ok(tokenizer_create_wordpiece(&tokenizer, vocabulary, sizeof vocabulary - 1, "vocabulary",
-                                         &wordpiece));
+    assert_ok(tokenizer_create_wordpiece(&tokenizer, vocabulary, sizeof vocabulary - 1,
+                                         "vocabulary", &wordpiece));
     for (int i = 0; i < fuzzed; i++) {
         char copy[8192];
         const struct bytes plain = {(char[sizeof text]){0}, sizeof text - 1};

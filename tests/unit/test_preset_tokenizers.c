@@ -50,7 +50,8 @@ static struct error *write_preset(const char *folder, enum preset_kind kind, con
 }
 
 /* What is written has the texts and the ids of the tokens. */
-static void check_tokens(enum preset_kind kind, const char *added, const char *const *tokens, int count)
+static void check_tokens(enum preset_kind kind, const char *added, const char *const *tokens,
+                         int count)
 {
     char *folder = folder_create();
     struct preset *preset;
@@ -89,8 +90,8 @@ static void test_a_token_with_the_bytes_of_an_entry(void **state)
     static const char *const tokens[] = {"\n\n"};
     char *folder = folder_create();
     assert_fails(write_preset(folder, PRESET_KERAS, added),
-                 "cannot hold the added token 258, which it would write as \"\u010A\u010A\", as it does "
-                 "another entry; convert with --to huggingface");
+                 "cannot hold the added token 258, which it would write as \"\u010A\u010A\", as it "
+                 "does another entry; convert with --to huggingface");
     folder_remove(folder);
     check_tokens(PRESET_HUGGING_FACE, added, tokens, 1);
 }

@@ -344,7 +344,8 @@ static void test_configurations_of_other_models_are_refused(void **state)
         {PRESET_KERAS, "\"num_heads\": 3", "\"num_heads\": 4",
          "query_dense/vars/0 has shape (12, 3, 4), expected (12, 4, 3)"},
         {PRESET_KERAS, "\"num_layers\": 3", "\"num_layers\": 2", "but the model has only 2 layers"},
-        {PRESET_KERAS, "\"num_layers\": 3", "\"num_layers\": 4", "has no /layers/transformer_decoder_3"},
+        {PRESET_KERAS, "\"num_layers\": 3", "\"num_layers\": 4",
+         "has no /layers/transformer_decoder_3"},
         {PRESET_KERAS, "\"num_layers\": 3", "\"num_layers\": 0.5", "\"num_layers\" is 0.5"},
         {PRESET_KERAS, "\"num_layers\": 3,", "", "\"num_layers\" is missing"},
         {PRESET_KERAS, "\"hidden_dim\": 12", "\"hidden_dim\": \"12\"", "of another kind"},
@@ -360,14 +361,16 @@ static void test_configurations_of_other_models_are_refused(void **state)
         {PRESET_HUGGING_FACE, "\"n_inner\": 10", "\"n_inner\": null",
          "h.0.mlp.c_fc.weight has shape (12, 10), expected (12, 48)"},
         {PRESET_HUGGING_FACE, "\"n_head\": 3", "\"n_head\": 5", "not a multiple of n_head 5"},
-        {PRESET_HUGGING_FACE, "\"n_layer\": 3", "\"n_layer\": 2", "but the model has only 2 layers"},
+        {PRESET_HUGGING_FACE, "\"n_layer\": 3", "\"n_layer\": 2",
+         "but the model has only 2 layers"},
         {PRESET_HUGGING_FACE, "\"n_positions\": 9", "\"n_positions\": 8", "wpe.weight has shape"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_fails(open_edited(cases[i].kind, "config.json", cases[i].old, cases[i].new),
                      cases[i].part);
     assert_fails(open_edited(PRESET_HUGGING_FACE, "model.safetensors", "transformer.ln_f.bias",
-                             "transformer.ln_f.bios"), "has no ln_f.bias, expected with shape (12)");
+                             "transformer.ln_f.bios"), "has no ln_f.bias, expected "
+                             "with shape (12)");
 }
 
 static void test_deeply_nested_configurations_are_refused(void **state)

@@ -36,9 +36,11 @@ static void hear(FILE *in, int lines, struct heard *h)
     char line[256];
     for (int n = 0; n < lines && fgets(line, sizeof line, in); n++) {
         int i, end = 0;
-        if (sscanf(line, "(%d lines are missing: nobody read them)\n%n", &h->missing, &end) == 1 && end > 0)
+        if (sscanf(line, "(%d lines are missing: nobody "
+                   "read them)\n%n", &h->missing, &end) == 1 && end > 0)
             continue;
-        if (sscanf(line, "line %d, which says nothing that anybody would have to know\n%n", &i, &end) != 1 ||
+        if (sscanf(line, "line %d, which says nothing that anybody would "
+                   "have to know\n%n", &i, &end) != 1 ||
             line[end] || i <= h->last)
             fail_msg("after line %d: %s", h->last, line);
         h->last = i;

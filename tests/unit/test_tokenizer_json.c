@@ -28,12 +28,13 @@ static char *vocabulary_text(bool end_token)
 
 static const char as_lists[] = "[[\"t\", \"h\"], [\"th\", \"e\"], [\"\\u0120\", \"the\"]]",
                   as_texts[] = "[\"t h\", \"th e\", \"\\u0120 the\"]",
-                  byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": true}",
-                  added[] = "[{\"id\": 256, \"content\": \"<|endoftext|>\"}, {\"id\": 260, \"content\": \"[PAD]\"}, "
-                            "{\"id\": 261, \"content\": \"<my own>\"}]",
-                  end_alone[] = "[{\"id\": 256, \"content\": \"<|endoftext|>\", \"single_word\": false, "
-                                "\"lstrip\": false, \"rstrip\": false, \"normalized\": true, "
-                                "\"special\": true}]",
+                  byte_level[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+                  "\"use_regex\": true}",
+                  added[] = "[{\"id\": 256, \"content\": \"<|endoftext|>\"}, {\"id\": 260, "
+                            "\"content\": \"[PAD]\"}, {\"id\": 261, \"content\": \"<my own>\"}]",
+                  end_alone[] = "[{\"id\": 256, \"content\": \"<|endoftext|>\", \"single_word\": "
+                                "false, \"lstrip\": false, \"rstrip\": false, \"normalized\": "
+                                "true, \"special\": true}]",
                   of_all_kinds[] =
     "[{\"id\": 256, \"content\": \"<|endoftext|>\", \"special\": true},"
     "{\"id\": 260, \"content\": \"<mask>\", \"lstrip\": true, \"special\": true},"
@@ -64,9 +65,9 @@ static struct error *open_text(struct tokenizer **out, const char *text, size_t 
 static char *json_text(const struct parts *p)
 {
     char *vocabulary = vocabulary_text(!p->no_end_token), *text;
-    const int n = asprintf(&text, "{\"version\": \"1.0\", \"added_tokens\": %s, \"normalizer\": %s, "
-                           "\"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", \"dropout\": null%s, "
-                           "\"vocab\": %s, \"merges\": %s}}", p->added ? p->added : "[]",
+    const int n = asprintf(&text, "{\"version\": \"1.0\", \"added_tokens\": %s, \"normalizer\": "
+                           "%s, \"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", \"dropout\": "
+                           "null%s, \"vocab\": %s, \"merges\": %s}}", p->added ? p->added : "[]",
                            p->normalizer ? p->normalizer : "null", p->split ? p->split : byte_level,
                            p->of_model ? p->of_model : "", vocabulary,
                            p->merges ? p->merges : as_lists);
@@ -101,8 +102,8 @@ static void test_ids_are_those_of_the_two_files(void **state)
     int32_t expected[64], found[64];
     char *vocabulary = vocabulary_text(true);
     static const char merges[] = "t h\nth e\n\xc4\xa0 the\n";
-    assert_ok(tokenizer_create_bpe(&two, vocabulary, strlen(vocabulary), merges, strlen(merges), "two",
-                                   &(struct bpe_options){0}));
+    assert_ok(tokenizer_create_bpe(&two, vocabulary, strlen(vocabulary), merges, strlen(merges),
+                                   "two", &(struct bpe_options){0}));
     assert_ok(open_json(&lists, &(struct parts){.added = added}));
     assert_ok(open_json(&texts, &(struct parts){.merges = as_texts}));
     const int count = encode(two, text, expected);
@@ -146,7 +147,8 @@ static const struct {
     {"the \011 <mask> the", false, 3, {258, 260, 259}},
     {"<r> \n the", false, 2, {264, 258}},
     {"cat concat cat\314\201 _cat cat.", false, 22,
-     {262, 32, 99, 111, 110, 99, 97, 116, 32, 99, 97, 116, 204, 129, 32, 95, 99, 97, 116, 32, 262, 46}},
+     {262, 32, 99, 111, 110, 99, 97, 116, 32, 99, 97, 116, 204, 129, 32, 95, 99, 97, 116, 32, 262,
+      46}},
     {"th\n\n\nthe", false, 4, {257, 265, 10, 258}},
     {"<r>\n\ncat", false, 3, {264, 265, 262}},
     {"<mask><mask>", false, 2, {260, 260}},
@@ -242,7 +244,8 @@ static struct error *open_folder(struct tokenizer **out, const char *folder, con
         free(file_write(folder, "tokenizer.json", text, strlen(text)));
         free(text);
     }
-    return tokenizer_open(out, folder, NULL, &(struct wordpiece_options){0}, &(struct bpe_options){0});
+    return tokenizer_open(out, folder, NULL, &(struct wordpiece_options){0},
+                          &(struct bpe_options){0});
 }
 
 static void test_a_folder_gives_what_was_added(void **state)
@@ -252,7 +255,8 @@ static void test_a_folder_gives_what_was_added(void **state)
     struct tokenizer *plain, *t;
     assert_ok(open_folder(&plain, folder, NULL));
     for (int i = 0; i < 2; i++) {
-        assert_ok(open_folder(&t, folder, &(struct parts){.added = i == 0 ? end_alone : of_all_kinds}));
+        assert_ok(open_folder(&t, folder,
+                              &(struct parts){.added = i == 0 ? end_alone : of_all_kinds}));
         assert_int_equal(tokenizer_fingerprint(t) == tokenizer_fingerprint(plain), i == 0);
         if (i > 0)
             check_encodings(t, false);
@@ -286,8 +290,8 @@ static void test_the_end_token_may_be_an_added_one(void **state)
         assert_int_equal(ids[1], ADDED_END);
         tokenizer_destroy(t);
         assert_fails(two_files ? open_folder(&t, with_end, &other) : open_json(&t, &other),
-                     "the added token \"<|endoftext|>\" has the id 3; of this vocabulary of 260 entries "
-                     "it must be 256");
+                     "the added token \"<|endoftext|>\" has the id 3; of this vocabulary of 260 "
+                     "entries it must be 256");
     }
     folder_remove(folder);
     folder_remove(with_end);
@@ -306,15 +310,18 @@ static void test_other_tokenizers_are_refused(void **state)
         {{.merges = "[[\"t\", \"x\"]]"}, "needs \"tx\""},
         {{.merges = "{}"}, "the list \"merges\""},
         {{.added = "[{\"id\": 3, \"content\": \"<|endoftext|>\"}]"},
-         "the added token \"<|endoftext|>\" has the id 3; of this vocabulary of 260 entries it must be 256"},
+         "the added token \"<|endoftext|>\" has the id 3; of this vocabulary of 260 entries "
+         "it must be 256"},
         {{.added = "[{\"id\": 270, \"content\": \"[PAD]\"}]"},
-         "the added token \"[PAD]\" has the id 270; of this vocabulary of 260 entries it must be 260 or one of "
-         "those that follow"},
+         "the added token \"[PAD]\" has the id 270; of this vocabulary of 260 entries it must be "
+         "260 or one of those that follow"},
         {{.added = "[{\"content\": \"[PAD]\"}]"}, "each of added_tokens"},
         {{.added = "[{\"id\": 260, \"content\": \"\"}]"}, "each of added_tokens"},
         {{.added = "{\"id\": 260}"}, "added_tokens must be a list"},
-        {{.added = "[{\"id\": 260, \"content\": \"a b\", \"lstrip\": 1}]"}, "\"lstrip\" of an added token"},
-        {{.added = "[{\"id\": 260, \"content\": \"a b\"}, {\"id\": 261, \"content\": \"a b\"}]"}, "\"a b\" twice"},
+        {{.added = "[{\"id\": 260, \"content\": \"a b\", \"lstrip\": 1}]"},
+         "\"lstrip\" of an added token"},
+        {{.added = "[{\"id\": 260, \"content\": \"a b\"}, {\"id\": 261, \"content\": \"a b\"}]"},
+         "\"a b\" twice"},
         {{.added = "[{\"id\": 260, \"content\": \"a b\"}, {\"id\": 260, \"content\": \"b c\"}]"},
          "no added token has the id 261"},
         {{.split = "{\"type\": \"Metaspace\"}"}, "its pre_tokenizer is Metaspace"},

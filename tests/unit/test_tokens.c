@@ -368,7 +368,8 @@ static void test_attention_and_positions_can_stay_in_documents(void **state)
     static const char vocabulary[] = "[PAD]\n[UNK]\n[BOS]\na\nb\n";
     struct tokenizer *tokenizer;
     const struct wordpiece_options split = {.split = true};
-    assert_ok(tokenizer_create_wordpiece(&tokenizer, vocabulary, strlen(vocabulary), "five", &split));
+    assert_ok(tokenizer_create_wordpiece(&tokenizer, vocabulary, strlen(vocabulary), "five",
+                                         &split));
     uint16_t content[201];
     for (int i = 0; i < 201; i++)
         content[i] = i % 20 == 0 || i % 20 == 3 ? 2 : 3;

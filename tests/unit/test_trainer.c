@@ -201,8 +201,8 @@ static struct error *run(struct rig *r, const struct run *options, bool *stopped
     assert_ok(trainer_create(&trainer, &(struct trainer_parts){
         .comm = comm, .device = r->device, .kernels = r->kernels, .model = r->model,
         .optimizer = r->optimizer, .buckets = r->buckets, .feed = feed, .schedule = &schedule,
-        .micro_batch = B, .micro_batches = MICRO, .T = T, .steps_per_epoch = PER_EPOCH, .last_step = STEPS,
-        .check_every_steps = 3, .steps_ahead = options->steps_ahead,
+        .micro_batch = B, .micro_batches = MICRO, .T = T, .steps_per_epoch = PER_EPOCH,
+        .last_step = STEPS, .check_every_steps = 3, .steps_ahead = options->steps_ahead,
         .guard = guard, .roll_back = roll_back, .roll_back_self = r, .stop_asked = stop_asked,
         .callbacks = callbacks,
         .callback_count = 2}, &(struct trainer_start){0}));
@@ -349,7 +349,8 @@ static void test_a_rollback_goes_on_from_the_checkpoint(void **state)
             assert_int_equal(r.rolled_back, 1);
             assert_int_equal(r.counts.rollbacks, 1);
             assert_int_equal(r.heard, STEPS - ahead);
-            const struct step_report *next = &r.reports[7];    /* the step after it, when told late too */
+            const struct step_report *next = &r.reports[7];    /* the step after it, when told late
+                                                                * too */
             const int64_t done = ahead ? 9 : 8;
             assert_true(next->step == done && next->skip == SKIP_NONE);
             assert_true(fabs(next->learning_rate -
@@ -420,7 +421,8 @@ static void test_the_end_of_the_data_ends_the_run(void **state)
             struct rig r;
             bool stopped;
             rig_open(&r, 0);
-            assert_ok(run(&r, &(struct run){.steps_ahead = ahead, .ending = &endings[i]}, &stopped));
+            assert_ok(run(&r, &(struct run){.steps_ahead = ahead, .ending = &endings[i]},
+                          &stopped));
             assert_true(stopped == (endings[i] == STOPPED_AFTER));
             assert_int_equal(r.heard, LAST);
             const bool heard_of = endings[i] == TOLD_BEFORE || ahead;

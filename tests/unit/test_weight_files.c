@@ -82,7 +82,8 @@ static void test_halves_are_rounded_to_nearest_even(void **state)
                 continue;
             const double other_error = fabs((double)half(other) - (double)f);
             if (other_error < error || (other_error <= error && (h & 1)))
-                fail_msg("%.9g became %04x, %04x is nearer or as near and even", (double)f, h, other);
+                fail_msg("%.9g became %04x, %04x is nearer or as near and even", (double)f, h,
+                         other);
         }
     }
     uint16_t h;
@@ -192,9 +193,11 @@ static void test_bad_safetensors_headers_are_refused(void **state)
         {"[1]", 4, "not a JSON object"},
         {"{\"a\":{" X4 "}}", 3, "cut off"},
         {"{\"a\":{" X4 "}}", 5, "has 67 bytes, expected 66"},
-        {"{\"a\":{" X4 "},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "twice"},
+        {"{\"a\":{" X4 "},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8,
+         "twice"},
         {"{\"a\":{" X4 "},\"b\":{" X4 "}}", 4, "overlap"},
-        {"{\"a\":{" X4 "},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}", 12, "hole"},
+        {"{\"a\":{" X4 "},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}", 12,
+         "hole"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "shape (2) needs"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "BEGIN, END"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "BEGIN, END"},
@@ -202,7 +205,8 @@ static void test_bad_safetensors_headers_are_refused(void **state)
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, "BEGIN, END"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[0.5],\"data_offsets\":[0,4]}}", 4, "whole numbers"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "whole numbers"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "shape"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+         "shape"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,4294967296],"
          "\"data_offsets\":[0,4]}}", 4, "needs"},
         {"{\"a\":7}", 0, "the header's entry of a"},
@@ -272,7 +276,8 @@ static void test_an_index_must_tell_the_truth(void **state)
     assert_ok(open_index("{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"one.safetensors\"}}"));
     assert_fails(open_index("{\"weight_map\":{\"d\":\"one.safetensors\"}}"), "which it does not");
     assert_fails(open_index("{\"weight_map\":{\"a\":\"two.safetensors\"}}"), "two.safetensors");
-    assert_fails(open_index("{\"weight_map\":{\"a\":\"../one.safetensors\"}}"), "no file name for a");
+    assert_fails(open_index("{\"weight_map\":{\"a\":\"../one.safetensors\"}}"),
+                 "no file name for a");
     assert_fails(open_index("{\"weight_map\":{\"a\":3}}"), "no file name for a");
     assert_fails(open_index("{}"), "\"weight_map\" is missing");
     free(write_some("two.safetensors"));
@@ -310,7 +315,8 @@ static void test_keras_weights_come_back_under_any_spelling(void **state)
         {"/layers/", "/layers/"},
         {"/_layer_checkpoint_dependencies/", "/layers/"},
         {"/layers/gpt2_backbone/layers/", "/layers/"},
-        {"/_layer_checkpoint_dependencies/gpt2_backbone/_layer_checkpoint_dependencies/", "/layers/"},
+        {"/_layer_checkpoint_dependencies/gpt2_backbone/_layer_checkpoint_dependencies/",
+         "/layers/"},
         {"/layers/x/_query_dense/", "/layers/x/query_dense/"},
         {"/layers/x/_output_dense/", "/layers/x/output_dense/"},
     };

@@ -104,7 +104,8 @@ template <typename T, typename F> void poll(void *const *offers, unsigned arrive
 }
 
 /* The lanes whose value `counts`. */
-template <typename T, typename F> unsigned lanes_where(void *const *offers, unsigned arrived, F counts)
+template <typename T, typename F> unsigned lanes_where(void *const *offers, unsigned arrived,
+                                                       F counts)
 {
     unsigned lanes = 0;
     for (int lane = 0; lane < WARP; lane++)
@@ -128,7 +129,8 @@ inline void all(void *const *offers, unsigned arrived)
 template <typename T> void match(void *const *offers, unsigned arrived)
 {
     poll<T>(offers, arrived, [&](T mine) {
-        return lanes_where<T>(offers, arrived, [&](T other) { return !memcmp(&mine, &other, sizeof mine); });
+        return lanes_where<T>(offers, arrived,
+                              [&](T other) { return !memcmp(&mine, &other, sizeof mine); });
     });
 }
 
@@ -206,19 +208,22 @@ template <typename T> unsigned __match_any_sync(unsigned mask, T value)
 }
 template <typename T> T __reduce_add_sync(unsigned mask, T value)
 {
-    return simgpu::vote_on("__reduce_add_sync", mask, value, [](void *const *offers, unsigned arrived) {
+    return simgpu::vote_on("__reduce_add_sync", mask, value, [](void *const *offers,
+        unsigned arrived) {
         simgpu::reduce<T>(offers, arrived, [](T a, T b) { return a + b; });
     });
 }
 template <typename T> T __reduce_max_sync(unsigned mask, T value)
 {
-    return simgpu::vote_on("__reduce_max_sync", mask, value, [](void *const *offers, unsigned arrived) {
+    return simgpu::vote_on("__reduce_max_sync", mask, value, [](void *const *offers,
+        unsigned arrived) {
         simgpu::reduce<T>(offers, arrived, [](T a, T b) { return a > b ? a : b; });
     });
 }
 template <typename T> T __reduce_min_sync(unsigned mask, T value)
 {
-    return simgpu::vote_on("__reduce_min_sync", mask, value, [](void *const *offers, unsigned arrived) {
+    return simgpu::vote_on("__reduce_min_sync", mask, value, [](void *const *offers,
+        unsigned arrived) {
         simgpu::reduce<T>(offers, arrived, [](T a, T b) { return a < b ? a : b; });
     });
 }

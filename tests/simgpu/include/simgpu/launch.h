@@ -31,7 +31,8 @@ struct pointer_argument {
     bool certain;    /* its type is a pointer; else a word inside a struct */
 };
 
-template <typename T> void list_pointers(std::vector<pointer_argument> &list, int number, const T &value)
+template <typename T> void list_pointers(std::vector<pointer_argument> &list, int number,
+                                         const T &value)
 {
     if constexpr (std::is_pointer_v<T>) {
         list.push_back({number, (const void *)value, true});
@@ -60,14 +61,16 @@ cudaError_t launch_kernel(const call_site &site, dim3 grid, dim3 block, size_t s
     const std::tuple<Parameters...> values(static_cast<Parameters>(args)...);
     std::vector<pointer_argument> pointers;
     int number = 0;
-    std::apply([&](const auto &...value) { (list_pointers(pointers, ++number, value), ...); }, values);
+    std::apply([&](const auto &...value) { (list_pointers(pointers, ++number, value), ...); },
+               values);
 
     launch l;
     l.grid = grid;
     l.block = block;
     l.shared_bytes = shared_bytes;
     l.thread = [kernel, values] { std::apply(kernel, values); };
-    return queue_kernel(site, std::move(l), reinterpret_cast<const void *>(kernel), std::move(pointers));
+    return queue_kernel(site, std::move(l), reinterpret_cast<const void *>(kernel),
+                        std::move(pointers));
 }
 
 }    // namespace simgpu
