@@ -34,7 +34,8 @@ static void add_piece(struct flat_layout *l, const struct flat_place *place, int
         l->pieces[l->n_pieces++] = (struct flat_piece){
             .host = host, .device = place->offset, .rows = place->count / place->stride,
             .row = place->run, .stride = place->stride};
-    else if (last && last->rows == 1 && last->host + last->row == host)
+    else if (last && last->rows == 1 && last->row == last->stride &&
+             last->host + last->row == host)
         last->row = last->stride = end - last->host;
     else
         l->pieces[l->n_pieces++] = (struct flat_piece){
