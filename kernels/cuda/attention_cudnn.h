@@ -5,7 +5,8 @@
  * for the batch that it is reserved for. The first call of that shape runs and times both, makes
  * sure that they agree, keeps the faster and says so in the log. All else goes to our own kernels:
  * without `tune`, where every run must be the same; fp32; masked keys, packed texts and dropout;
- * other shapes; and wherever cuDNN is missing or fails, for which the log gives the reason.
+ * other shapes; and wherever cuDNN is missing or fails, for which the log gives the reason. But a
+ * failure inside a graph that is being made may spoil the graph, and end the run with its error.
  */
 #ifndef GALLEY_KERNELS_CUDA_ATTENTION_CUDNN_H
 #define GALLEY_KERNELS_CUDA_ATTENTION_CUDNN_H

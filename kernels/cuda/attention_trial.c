@@ -122,7 +122,7 @@ static double number_at(const char *memory, enum dtype type, int64_t i)
         return (double)f;
     }
     memcpy(&half, memory + (size_t)i * sizeof half, sizeof half);
-    return (double)(type == DTYPE_BF16 ? bf16_to_float(half) : f16_to_float(half));
+    return (double)half_to_float(type, half);
 }
 
 /* By norms, of what is finite in ours; a gradient of fp16 may overflow. */

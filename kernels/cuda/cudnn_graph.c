@@ -230,7 +230,7 @@ struct error *cudnn_graph_propose(struct cudnn_graph *graph, const struct cudnn_
         return take_error(g);
     if (found < 1)
         return error_new(ERROR_DEVICE, "no engine runs it on this GPU");
-    g->candidate_count = (int)found;
+    g->candidate_count = found < CUDNN_GRAPH_CANDIDATES ? (int)found : CUDNN_GRAPH_CANDIDATES;
     return NULL;
 }
 

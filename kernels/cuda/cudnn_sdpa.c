@@ -12,6 +12,7 @@ enum { HEAD_MULTIPLE = 8, LARGEST_CUDNN_HEAD = 128, SCRATCH_ALIGNMENT = 256 };
 
 struct cudnn_sdpa {
     struct cudnn_target target;
+    cudaStream_t stream;
     char name[32];
 };
 
@@ -36,6 +37,7 @@ struct error *cudnn_sdpa_open(struct cudnn_sdpa **out, cudaStream_t stream)
     const int version = (int)cudnnGetVersion();
     snprintf(s->name, sizeof s->name, "cuDNN %d.%d.%d", version / 10000, version / 100 % 100,
              version % 100);
+    s->stream = stream;
     struct error *e = cudnn_check(cudnnCreate(&s->target.handle), "cudnnCreate");
     if (!e)
         e = cudnn_check(cudnnSetStream(s->target.handle, stream), "cudnnSetStream");
@@ -165,6 +167,10 @@ struct error *cudnn_sdpa_backward(const struct cudnn_sdpa *sdpa, const struct sd
     add(&t, SDPA_SCALE, &a->scale);
     add(&t, SDPA_HIDDEN, &hidden);
     add(&t, SDPA_ONE, &one);
+    const cudaError_t zeroed = cudaMemsetAsync(dq_sum, 0, plan->dq_sum_bytes, sdpa->stream);
+    if (zeroed != cudaSuccess)
+        return error_new(ERROR_DEVICE, "cudaMemsetAsync of dq's sums: %s",
+                         cudaGetErrorString(zeroed));
     return cudnn_graph_run(&plan->graph, sdpa->target.handle, t.ids, t.pointers, t.n,
                            D + plan->D_bytes);
 }

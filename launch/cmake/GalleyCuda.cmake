@@ -56,8 +56,11 @@ find_path(GALLEY_CUDNN_INCLUDE cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS} E
 mark_as_advanced(GALLEY_CUDNN_INCLUDE)
 set(GALLEY_CUDNN_FOUND FALSE)
 if(GALLEY_CUDNN_INCLUDE)
-    file(STRINGS ${GALLEY_CUDNN_INCLUDE}/cudnn_version.h line REGEX "define CUDNN_MAJOR ")
-    if(line MATCHES " 9$")
+    foreach(part MAJOR MINOR)
+        file(STRINGS ${GALLEY_CUDNN_INCLUDE}/cudnn_version.h line REGEX "define CUDNN_${part} ")
+        string(REGEX MATCH "[0-9]+$" cudnn_${part} "${line}")
+    endforeach()
+    if(cudnn_MAJOR EQUAL 9 AND cudnn_MINOR GREATER_EQUAL 8)    # which can plan for a GPU that is not there
         set(GALLEY_CUDNN_FOUND TRUE)
     endif()
 endif()

@@ -72,4 +72,10 @@ static inline uint16_t f16_from_float(float f)
     return (uint16_t)(sign | (u.bits - 0x3f000000));
 }
 
+/* Of either type of 16 bits. */
+static inline float half_to_float(enum dtype type, uint16_t half)
+{
+    return type == DTYPE_BF16 ? bf16_to_float(half) : f16_to_float(half);
+}
+
 #endif

@@ -168,7 +168,8 @@ struct error *decoder_hidden(struct decoder *decoder, const float **hidden)
         *hidden = d->host_input;
     else
         for (int64_t i = 0; i < count; i++)
-            d->host_hidden[i] = bf16_to_float(((const uint16_t *)d->host_input)[i]);
+            d->host_hidden[i] =
+                half_to_float(m->kernels->activation, ((const uint16_t *)d->host_input)[i]);
     return NULL;
 }
 

@@ -36,7 +36,7 @@ static void get(struct decoder *d, void *host, const void *from, size_t bytes)
 }
 
 struct error *decoder_draw(struct decoder *decoder, const struct decoder_draw *how,
-                             const int32_t **chosen)
+                           const int32_t **chosen)
 {
     struct decoder *d = decoder;
     const struct model *m = d->model;

@@ -115,7 +115,7 @@ struct decoder_draw {
     const double *uniforms;    /* (rows)  in host memory */
 };
 MUST_USE struct error *decoder_draw(struct decoder *decoder, const struct decoder_draw *how,
-                                      const int32_t **chosen);
+                                    const int32_t **chosen);
 
 /* As `largest` there, of `count` rows: ids and values, (count, k) in host memory, valid until the
  * next call. */

@@ -337,8 +337,11 @@ struct error *job_open(struct job **out, struct comm *comm, struct config *confi
     if (!e)
         e = comm_agree(comm, tell_plan(j));
     if (e) {
-        /* What was done stays so when it is started again in a way that cannot be. */
-        e = note_end(j, e, j->found == RUN_DONE ? RUN_DONE : RUN_FAILED);
+        /* What was done stays so when it is started again in a way that cannot be; but not where
+         * there is more to train now. */
+        const bool done = j->found == RUN_DONE &&
+                          (j->last_step == 0 || j->progress.step >= j->last_step);
+        e = note_end(j, e, done ? RUN_DONE : RUN_FAILED);
         job_close(j);
         return e;
     }

@@ -6,7 +6,7 @@
  *     RUNNING   it runs, or something ended it that left it no time for another word
  *     STOPPED   it was asked to, and saved
  *     FAILED    with an error that all its ranks agreed on
- *     DONE      there was nothing left to train
+ *     DONE      there was nothing left to train; also after a start since then that was refused
  *
  * Local, rank 0 writes.
  */

@@ -62,8 +62,10 @@ template <typename F> void each(const index &dimensions, F f)
                     f(i);
 }
 
+/* As cuDNN does, blocks add to a result in memory in fp32: it must have been zeroed. */
 void matmul(const tensor &a, const tensor &b, tensor &c)
 {
+    const bool adds = c.in_memory && c.type == CUDNN_DATA_FLOAT;
     const int64_t K = a.dimensions[3];
     if (b.dimensions[2] != K || c.dimensions[2] != a.dimensions[2] || c.dimensions[3] != b.dimensions[3])
         fault("a product of cuDNN: (%ld, %ld) . (%ld, %ld) into (%ld, %ld)", (long)a.dimensions[2],
@@ -71,7 +73,7 @@ void matmul(const tensor &a, const tensor &b, tensor &c)
               (long)b.dimensions[2], (long)b.dimensions[3], (long)c.dimensions[2],
               (long)c.dimensions[3]);
     each(c.dimensions, [&](const index &i) {
-        float sum = 0;
+        float sum = adds ? load(c, c.offset(i)) : 0;
         for (int64_t k = 0; k < K; k++)
             sum += load(a, a.offset({i[0], i[1], i[2], k})) * load(b,
                 b.offset({i[0], i[1], k, i[3]}));

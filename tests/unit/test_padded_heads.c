@@ -233,13 +233,15 @@ static void check_decoding(struct rig *padded, struct rig *plain, double bound)
     static const int swap[B] = {1, 0};
     int row_of[B] = {0, 1};
     float logits[N * V];
-    struct decoder *decoder;
+    struct decoder *decoder, *same;
+    const int C = model_spec(plain->model)->C;
     struct batch batch = made_up(0);
     uint8_t ones[N];
     memset(ones, 1, N);
     batch.key_mask = ones;    /* a decoder hides only token 0 */
     assert_ok(model_logits(plain->model, &batch, logits));
     assert_ok(decoder_create(&decoder, padded->model, B, T, 0));
+    assert_ok(decoder_create(&same, plain->model, B, T, 0));
     for (int t = 0; t < T; t++) {
         float next[B * V];
         if (t == T / 2) {
@@ -250,11 +252,20 @@ static void check_decoding(struct rig *padded, struct rig *plain, double bound)
                                    batch.tokens[row_of[1] * T + t]};
         assert_ok(decoder_append(decoder, tokens));
         assert_ok(decoder_logits(decoder, next));
-        for (int b = 0; b < B; b++)
+        const int32_t in_order[B] = {batch.tokens[t], batch.tokens[T + t]};
+        const float *hidden, *same_hidden;
+        assert_ok(decoder_append(same, in_order));
+        assert_ok(decoder_hidden(decoder, &hidden));
+        assert_ok(decoder_hidden(same, &same_hidden));
+        for (int b = 0; b < B; b++) {
             assert_close("decoded logits", next + b * V, logits + (row_of[b] * T + t) * V, V,
                          bound);
+            assert_close("what the head reads", hidden + b * C, same_hidden + row_of[b] * C, C,
+                         bound);
+        }
     }
     decoder_destroy(decoder);
+    decoder_destroy(same);
 }
 
 static void test_padding_changes_nothing(void **state)
