@@ -227,6 +227,16 @@ static void check_training(struct rig *padded, struct rig *plain, struct bounds 
             2 * bounds.gradients);
 }
 
+/* The head reads what a layer norm writes, whose weights are about 1: so is the mean square. */
+static void check_normal(const float *x, int C)
+{
+    double squares = 0;
+    for (int c = 0; c < C; c++)
+        squares += (double)(x[c] * x[c]);
+    if (!(squares > 0.5 * C && squares < 2.0 * C))
+        fail_msg("hidden states of mean square %g", squares / C);
+}
+
 /* Of two rows, which change places on the way. */
 static void check_decoding(struct rig *padded, struct rig *plain, double bound)
 {
@@ -262,6 +272,7 @@ static void check_decoding(struct rig *padded, struct rig *plain, double bound)
                          bound);
             assert_close("what the head reads", hidden + b * C, same_hidden + row_of[b] * C, C,
                          bound);
+            check_normal(hidden + b * C, C);
         }
     }
     decoder_destroy(decoder);
