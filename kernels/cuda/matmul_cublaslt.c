@@ -114,8 +114,7 @@ static bool same_alignment(struct matmul_alignment x, struct matmul_alignment y)
     return x.operands == y.operands && x.epilogue == y.epilogue;
 }
 
-/* The bias gradient sums columns of our b, which is the library's A. */
-
+/* The bias gradient sums over the rows of our b, which is the library's A. */
 static cublasLtEpilogue_t epilogue_of(const struct cuda_matmul *p)
 {
     unsigned bits = 0;
