@@ -127,8 +127,10 @@ static double distance(const struct draw_of_two *d)
 void check_draw_of_two(struct bench *b, const struct draw_of_two *d)
 {
     check_values(d->got.whole, d->twin.whole, NULL, d->ids);
-    if (d->exact)
-        assert_memory_equal(d->got.p, d->twin.p, (size_t)d->ids * sizeof *d->twin.p);
+    for (int v = 0; v < d->ids && d->exact; v++)
+        if (d->got.p[v] != d->twin.p[v])
+            fail_msg("of %d ids, most %d, mass %.9g: id %d has %.9g, not the twin's %.9g", d->ids,
+                     d->most, (double)d->mass, v, (double)d->got.p[v], (double)d->twin.p[v]);
     const double apart = check_cut(b, d);
     if (d->got.id != d->twin.id && (d->exact || distance(d) > NEAR + apart))
         fail_msg("of %d ids, most %d, mass %.9g, at %.17g: id %d, the twin's %d, %.3g apart",
