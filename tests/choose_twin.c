@@ -67,15 +67,20 @@ static void check_values(const float *values, const float *twin_p, const float *
 
 /* ---- draws ---- */
 
-/* Whether an id of this p may stay or go: it is near one at which the twin's cut is or may be, as
- * the mass before that is near the one asked for. */
-static bool is_at_cut(const struct draw_of_two *d, const struct entry *e, int kept, float p)
+/*
+ * Whether an id with this p of the twin's may be kept by one of the two alone. It is near that which
+ * it changes places with: where the device alone has it, the twin's last one, else the first that
+ * the twin has not; or near one with which the mass before it is near the one asked for.
+ */
+static bool is_at_cut(const struct draw_of_two *d, const struct entry *e, int kept, float p,
+                      bool by_device)
 {
     const struct range r = range_of(p, NULL);
+    const int place = by_device ? kept - 1 : kept;
     double before = 0;
     for (int i = 0; i < d->ids; i++) {
-        const bool may = i == kept - 1 || fabs(before - (double)d->mass) <= NEAR;
-        if (may && overlap(r, range_of(e[i].value, NULL)))
+        const bool may = i > 0 && fabs(before - (double)d->mass) <= NEAR;
+        if ((may || i == place) && overlap(r, range_of(e[i].value, NULL)))
             return true;
         before += (double)e[i].value;
     }
@@ -97,8 +102,8 @@ static double check_cut(struct bench *b, const struct draw_of_two *d)
             continue;
         if (!e)
             e = sorted(b, d->twin.whole, d->ids);
-        if (d->exact || (d->exact_order && isinf(d->mass)) ||
-            !is_at_cut(d, e, kept, d->twin.whole[v]))
+        if (d->exact || (d->exact_order && (isinf(d->mass) || d->most == 1)) ||
+            !is_at_cut(d, e, kept, d->twin.whole[v], p[v] > 0))
             fail_msg("of %d ids, most %d, mass %.9g: id %d has %.9g, the twin's %.9g, cut from "
                      "%.9g", d->ids, d->most, (double)d->mass, v, (double)p[v],
                      (double)twin_p[v], (double)d->twin.whole[v]);
