@@ -68,9 +68,9 @@ static void check_values(const float *values, const float *twin_p, const float *
 /* ---- draws ---- */
 
 /*
- * Whether an id with this p of the twin's may be kept by one of the two alone. It is near that which
- * it changes places with: where the device alone has it, the twin's last one, else the first that
- * the twin has not; or near one with which the mass before it is near the one asked for.
+ * Whether an id with this p of the twin's may be kept by one of the two alone. It is near that
+ * which it changes places with: where the device alone has it, the twin's last one, else the first
+ * that the twin has not; or near one with which the mass before it is near the one asked for.
  */
 static bool is_at_cut(const struct draw_of_two *d, const struct entry *e, int kept, float p,
                       bool by_device)
