@@ -114,8 +114,7 @@ static bool same_alignment(struct matmul_alignment x, struct matmul_alignment y)
     return x.operands == y.operands && x.epilogue == y.epilogue;
 }
 
-/* The bias gradient sums columns of our b, which is the library's A. */
-
+/* The bias gradient sums over the rows of our b, which is the library's A. */
 static cublasLtEpilogue_t epilogue_of(const struct cuda_matmul *p)
 {
     unsigned bits = 0;
@@ -245,6 +244,7 @@ static struct error *choose_algorithm(struct matmul_plans *plans, struct plan *p
             results[i].workspaceSize <= MATMUL_WORKSPACE_BYTES)
             results[usable++] = results[i];
     plan->possible = usable > 0;
+    plan->timed = !plan->possible;
     if (!plan->possible)
         return NULL;
     TRY(matmul_fastest(plans, plan, results, usable, p, device, &best));
@@ -252,23 +252,49 @@ static struct error *choose_algorithm(struct matmul_plans *plans, struct plan *p
     return NULL;
 }
 
-struct error *matmul_find_plan(struct device *device, const struct cuda_matmul *p,
-                               struct plan **out)
+/* The plan that is kept for it, now the first of the list, or NULL. */
+static struct plan *known_plan(struct matmul_plans *plans, const struct cuda_matmul *p,
+                               struct matmul_alignment alignment)
 {
-    struct matmul_plans *plans = cuda_matmul_plans(device);
-    const struct matmul_alignment alignment = alignment_of(p);
     for (struct plan **at = &plans->list; *at; at = &(*at)->next) {
         struct plan *plan = *at;
         if (same_alignment(plan->alignment, alignment) && same_shape(&plan->shape, p)) {
             *at = plan->next;
             plan->next = plans->list;
             plans->list = plan;
-            *out = plan;
-            return NULL;
+            return plan;
         }
     }
+    return NULL;
+}
 
-    struct plan *plan = calloc(1, sizeof *plan);
+/* The algorithms of a plan that could not be timed when it was made, by the pointers of now. */
+static struct error *time_late(struct matmul_plans *plans, struct plan *plan,
+                               const struct cuda_matmul *p, struct device *device)
+{
+    bool may;
+    if (plan->timed)
+        return NULL;
+    TRY(matmul_may_time(plans, p, device, &may));
+    if (!may)
+        return NULL;
+    TRY(point_epilogue(plan, p));
+    return choose_algorithm(plans, plan, p, device);
+}
+
+struct error *matmul_find_plan(struct device *device, const struct cuda_matmul *p,
+                               struct plan **out)
+{
+    struct matmul_plans *plans = cuda_matmul_plans(device);
+    const struct matmul_alignment alignment = alignment_of(p);
+    struct plan *plan = known_plan(plans, p, alignment);
+    if (plan) {
+        TRY(time_late(plans, plan, p, device));
+        *out = plan;
+        return NULL;
+    }
+
+    plan = calloc(1, sizeof *plan);
     if (!plan)
         return error_new(ERROR_MEMORY, "no memory for a matrix product (%zu bytes)", sizeof *plan);
     plan->shape = *p;

@@ -29,7 +29,8 @@ struct plan {
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, c;  /* the library's A and B: our b and a */
     cublasLtMatmulAlgo_t algorithm;
-    float ms;                        /* of one run; MATMUL_NOT_TIMED */
+    bool timed;                      /* there is nothing to time any more */
+    float ms;                        /* of one run; MATMUL_NOT_TIMED, also if no algorithm ran */
     enum epilogue_verdict verdict;   /* against the plain product and what the caller queues then */
 };
 #define MATMUL_NOT_TIMED 1e30f
@@ -46,7 +47,7 @@ struct matmul_plans {
 
 /* ---- matmul_cublaslt.c ---- */
 
-/* The plan for this product, made if it is new. */
+/* The plan for this product, made if it is new, timed if it was not and may be now. */
 MUST_USE struct error *matmul_find_plan(struct device *device, const struct cuda_matmul *product,
                                         struct plan **out);
 /* Queues it with an algorithm, c in place of the product's own. */
@@ -59,8 +60,13 @@ MUST_USE struct error *matmul_queue(const struct matmul_plans *plans, const stru
 
 MUST_USE struct error *matmul_tune_open(struct matmul_plans *plans, struct device *device);
 void matmul_tune_close(struct matmul_plans *plans);
-/* Writes which of n algorithms is the fastest, and the plan's time. Without `tune`, within a graph,
- * or where the memory for trials is too small, the first one is, and nothing is timed. */
+/* Writes whether this product may be timed now: not without `tune`, within a graph, or where the
+ * memory for trials is too small. */
+MUST_USE struct error *matmul_may_time(const struct matmul_plans *plans,
+                                       const struct cuda_matmul *product, struct device *device,
+                                       bool *may);
+/* Writes which of n algorithms is the fastest, and the plan's time. Where the product may not be
+ * timed the first one is. */
 MUST_USE struct error *matmul_fastest(struct matmul_plans *plans, struct plan *plan,
                                       const cublasLtMatmulHeuristicResult_t *results, int n,
                                       const struct cuda_matmul *product, struct device *device,

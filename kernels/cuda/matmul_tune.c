@@ -3,7 +3,8 @@
  * epilogue against the plain product with kernels of ours beside it.
  *
  * Only with `tune`, once for each plan, and never while a graph is made, where nothing can be
- * waited for: a product that is first met there keeps the library's first proposal.
+ * waited for: a product that is first met there has the library's first proposal until it is met
+ * outside of one.
  */
 #include "kernels/cuda/matmul_plans.h"
 
@@ -25,11 +26,13 @@ void matmul_tune_close(struct matmul_plans *plans)
         cudaEventDestroy(plans->end);
 }
 
-static struct error *may_time(const struct matmul_plans *plans, struct device *device, bool *may)
+struct error *matmul_may_time(const struct matmul_plans *plans, const struct cuda_matmul *product,
+                              struct device *device, bool *may)
 {
     enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    *may = plans->tune;
-    if (!plans->tune)
+    const size_t bytes = (size_t)(product->M * product->N) * sizeof(float);
+    *may = plans->tune && (!product->accumulate || bytes <= plans->trial_bytes);
+    if (!*may)
         return NULL;
     TRY(device_cuda_check(device, cudaStreamIsCapturing(device_cuda_stream(device), &status),
                           "cudaStreamIsCapturing"));
@@ -82,9 +85,8 @@ struct error *matmul_fastest(struct matmul_plans *plans, struct plan *plan,
     bool may;
     *best = 0;
     plan->ms = MATMUL_NOT_TIMED;
-    TRY(may_time(plans, device, &may));
-    const size_t bytes = (size_t)(product->M * product->N) * sizeof(float);
-    if (!may || (product->accumulate && bytes > plans->trial_bytes))
+    TRY(matmul_may_time(plans, product, device, &may));
+    if (!may)
         return NULL;
     for (int i = 0; i < n; i++) {
         const struct trial trial = {.queue = queue_product, .device = device, .plans = plans,
@@ -101,6 +103,7 @@ struct error *matmul_fastest(struct matmul_plans *plans, struct plan *plan,
             *best = i;
         }
     }
+    plan->timed = true;
     return NULL;
 }
 
@@ -131,7 +134,7 @@ struct error *matmul_judge_epilogue(struct matmul_plans *plans, struct plan *pla
     bool may;
     struct plan *plain;
     float beside_fused, beside_plain;
-    TRY(may_time(plans, device, &may));
+    TRY(matmul_may_time(plans, product, device, &may));
     if (!may)
         return NULL;
     struct cuda_matmul without = *product;
@@ -139,6 +142,8 @@ struct error *matmul_judge_epilogue(struct matmul_plans *plans, struct plan *pla
     without.bias_gradient = without.pre = NULL;
     without.activation = ACTIVATION_NONE;
     TRY(matmul_find_plan(device, &without, &plain));
+    if (!plan->timed || !plain->timed)
+        return NULL;    /* a verdict stays: none comes of times that were not taken */
     TRY(time_beside(plans, device, ways->beside_fused, ways->self, &beside_fused));
     TRY(time_beside(plans, device, ways->beside_plain, ways->self, &beside_plain));
     const bool faster = plan->ms + beside_fused < plain->ms + beside_plain;

@@ -2,8 +2,8 @@
  * test_simgpu_kept.cpp - what the CUDA kernels keep with their device between calls.
  *
  * Plans, by which products run with an epilogue or without: where they are not tuned, as rounds the
- * same in every run, else as is faster, once that was timed, which is never in a graph. And scratch
- * memory, which graphs hold.
+ * same in every run, else as is faster, once that was timed, which is never in a graph, but behind
+ * it. And scratch memory, which graphs hold.
  */
 #include "kernels/cuda/cuda.h"
 
@@ -67,15 +67,16 @@ struct layer {
         must(k->reserve(device, &limits));
     }
 
-    void queue()
+    /* Plain: the same products, with nothing beside them. */
+    void queue(bool plain = false)
     {
         struct linear_forward forward = {};
         forward.y = y;
-        forward.pre = pre;
+        forward.pre = plain ? nullptr : pre;
         forward.x = x;
         forward.weight = weight;
-        forward.bias = bias;
-        forward.activation = ACTIVATION_GELU;
+        forward.bias = plain ? nullptr : bias;
+        forward.activation = plain ? ACTIVATION_NONE : ACTIVATION_GELU;
         forward.N = N;
         forward.K = K;
         forward.M = M;
@@ -83,11 +84,11 @@ struct layer {
         struct linear_backward backward = {};
         backward.dx = dx;
         backward.dweight = dweight;
-        backward.dbias = dbias;
+        backward.dbias = plain ? nullptr : dbias;
         backward.dy = y;
         backward.x = x;
         backward.weight = weight;
-        backward.x_activation = ACTIVATION_GELU;
+        backward.x_activation = plain ? ACTIVATION_NONE : ACTIVATION_GELU;
         backward.x_pre = x;
         backward.N = N;
         backward.K = K;
@@ -165,6 +166,39 @@ void test_nothing_is_timed_in_a_graph(void **)
     }));
 }
 
+/* What runs when plans were made in a graph, of whose memory some is gone, and are met outside. */
+bool after_a_graph(bool plain_in_graph, long plain, long forward, long derivative,
+                   long bias_gradient)
+{
+    layer l(true);
+    struct device_graph *graph;
+    device_graph_begin(l.device);
+    l.queue(plain_in_graph);
+    must(device_graph_end(l.device, &graph));
+    device_graph_destroy(graph);
+    void *const gone = l.pre;
+    must(device_allocate(l.device, &l.pre, sizeof(float) * M * (N + K), "an array of a test"));
+    device_release(l.device, gone);
+    l.queue();
+    must(device_synchronize(l.device));
+    const products before = products::so_far();
+    l.queue();
+    must(device_synchronize(l.device));
+    return products::so_far().are(before, plain, forward, derivative, bias_gradient);
+}
+
+void test_products_of_a_graph_are_timed_after_it(void **)
+{
+    for (const bool plain_in_graph : {false, true}) {
+        assert_ends_well(in_child({"SIMGPU_EPILOGUES=fast"}, [plain_in_graph] {
+            return after_a_graph(plain_in_graph, 0, 1, 1, 1);
+        }));
+        assert_ends_well(in_child({"SIMGPU_EPILOGUES=slow"}, [plain_in_graph] {
+            return after_a_graph(plain_in_graph, 3, 0, 0, 0);
+        }));
+    }
+}
+
 /* As when texts are sampled between steps, by more rows at a time than a step has. */
 void test_graphs_outlive_growing_scratch(void **)
 {
@@ -190,6 +224,7 @@ int main()
         cmocka_unit_test(test_untuned_products_take_the_epilogues_that_round_alike),
         cmocka_unit_test(test_tuned_products_take_the_epilogues_that_pay),
         cmocka_unit_test(test_nothing_is_timed_in_a_graph),
+        cmocka_unit_test(test_products_of_a_graph_are_timed_after_it),
         cmocka_unit_test(test_graphs_outlive_growing_scratch),
     };
     return cmocka_run_group_tests_name("what kernels keep", tests, nullptr, nullptr);

@@ -3,7 +3,7 @@
  * cuts, draws and candidates, by those very probabilities, against sorting and adding up; and a
  * GPU's ids against the CPU's.
  */
-#include "kernel_bench.h"
+#include "choose_twin.h"
 
 #include <float.h>
 #include <limits.h>
@@ -16,31 +16,8 @@ static struct {
     const struct kernels *k;
 } twin;
 
-/* A row's entries, to be sorted: larger values first, among equals the lower id. */
-struct entry {
-    float value;
-    int id;
-};
-
-static int compare_entries(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    if (x->value != y->value)
-        return x->value > y->value ? -1 : 1;
-    return x->id - y->id;
-}
-
-static struct entry *sorted(struct bench *b, const float *values, int n)
-{
-    struct entry *e = bench_host(b, (size_t)n * sizeof *e);
-    for (int v = 0; v < n; v++)
-        e[v] = (struct entry){values[v], v};
-    qsort(e, (size_t)n, sizeof *e, compare_entries);
-    return e;
-}
-
-/* Logits of several kinds: even, equal, with many ties, far apart, rising, falling. */
-enum { KINDS = 6 };
+/* Logits of several kinds. EQUAL ones have the same p on every device; TIES the same order. */
+enum { EVEN, EQUAL, TIES, FAR_APART, RISING, FALLING, KINDS };
 static float *logits_of(struct bench *b, int rows, int V, int kind)
 {
     float *x = bench_host(b, (size_t)rows * (size_t)V * sizeof *x);
@@ -58,7 +35,7 @@ static float *logits_of(struct bench *b, int rows, int V, int kind)
 
 /* One call in host memory, and what came of it. */
 struct try {
-    int B, V, ids, most;
+    int B, V, ids, most, kind;
     float temperature, mass;
     const float *logits;
     double *uniforms;
@@ -82,26 +59,37 @@ static void run_draw(struct bench *b, struct try *t)
     t->probabilities = bench_get(b, draw.probabilities, cells * sizeof(float));
 }
 
-/* At the very end of the sum rounding decides, and that of the two may differ. */
-static bool is_at_the_end(double uniform)
+static struct try run_twin(struct bench *b, const struct try *t, int most)
 {
-    return uniform > 1 - 1e-12;
+    struct try out = *t;
+    int32_t *chosen = bench_host(b, (size_t)t->B * sizeof *chosen);
+    float *probabilities = bench_host(b, (size_t)t->B * (size_t)t->ids * sizeof *probabilities);
+    twin.k->draw(twin.device, &(struct draw){
+        .chosen = chosen, .probabilities = probabilities, .logits = t->logits,
+        .uniforms = t->uniforms, .B = t->B, .V = t->V, .ids = t->ids,
+        .temperature = t->temperature, .most = most, .mass = t->mass});
+    assert_ok(device_check(twin.device));
+    out.chosen = chosen;
+    out.probabilities = probabilities;
+    return out;
 }
 
-static void check_twin(struct bench *b, const struct try *t)
+static struct drawn drawn_of(const struct try *t, const struct try *whole, int r)
 {
-    int32_t *chosen = bench_host(b, (size_t)t->B * sizeof *chosen);
-    twin.k->draw(twin.device, &(struct draw){
-        .chosen = chosen,
-        .probabilities = bench_host(b, (size_t)t->B * (size_t)t->ids * sizeof(float)),
-        .logits = t->logits, .uniforms = t->uniforms, .B = t->B, .V = t->V, .ids = t->ids,
-        .temperature = t->temperature, .most = t->most, .mass = t->mass});
-    assert_ok(device_check(twin.device));
+    const int64_t at = (int64_t)r * t->ids;
+    return (struct drawn){.whole = whole->probabilities + at, .p = t->probabilities + at,
+                          .id = t->chosen[r]};
+}
+
+static void check_twin(struct bench *b, const struct try *t, const struct try *whole)
+{
+    const struct try of_twin = run_twin(b, t, t->most), whole_of_twin = run_twin(b, t, 0);
     for (int r = 0; r < t->B; r++)
-        if (t->chosen[r] != chosen[r] && !is_at_the_end(t->uniforms[r]))
-            fail_msg("row %d of %d x %d of %d, temperature %g, most %d, mass %g: id %d, the CPU's "
-                     "%d", r, t->B, t->ids, t->V, (double)t->temperature, t->most,
-                     (double)t->mass, t->chosen[r], chosen[r]);
+        if (t->uniforms[r] >= 0)
+            check_draw_of_two(b, &(struct draw_of_two){
+                .got = drawn_of(t, whole, r), .twin = drawn_of(&of_twin, &whole_of_twin, r),
+                .ids = t->ids, .most = t->most, .mass = t->mass, .uniform = t->uniforms[r],
+                .exact = t->kind == EQUAL, .exact_order = t->kind == TIES});
 }
 
 /* Softmax in float64 of a row's first ids. */
@@ -176,7 +164,7 @@ static void check_draw(struct bench *b, struct try *t)
         }
         check_drawn(p, t, r);
     }
-    check_twin(b, t);
+    check_twin(b, t, &whole);
 }
 
 static int pick(struct bench *b, int n)
@@ -192,7 +180,7 @@ static void check_draws(struct bench *b, int V, int kind)
     const float temperatures[] = {1, 1, 0.7f, 3, 1e-6f, 1e6f};
     double *uniforms = bench_host(b, B * sizeof *uniforms);
     struct try t = {
-        .B = B, .V = V, .ids = pick(b, 2) ? V : V / 2 + 1, .most = counts[pick(b, 8)],
+        .B = B, .V = V, .ids = pick(b, 2) ? V : V / 2 + 1, .most = counts[pick(b, 8)], .kind = kind,
         .temperature = temperatures[pick(b, 6)], .logits = logits_of(b, B, V, kind),
         .uniforms = uniforms,
     };
@@ -278,7 +266,16 @@ static void check_largest(struct bench *b, int V, int ids, int k, bool by_score,
     a.rows = by_score ? NULL : rows;
     a.scores = by_score ? scores : NULL;
     twin.k->largest(twin.device, &a);
-    assert_memory_equal(a.chosen, chosen, (size_t)(B * k) * sizeof *chosen);
+    struct largest p = a;
+    p.chosen = bench_host(b, (size_t)(B * k) * sizeof(int32_t));
+    p.scores = NULL;
+    twin.k->largest(twin.device, &p);
+    for (int r = 0; r < B; r++)
+        check_largest_of_two(b, &(struct largest_of_two){
+            .chosen = chosen + r * k, .twin_chosen = a.chosen + r * k, .values = values + r * k,
+            .all = all + r * ids, .twin_p = p.all + r * ids,
+            .score = by_score ? &scores[r] : NULL, .ids = ids, .k = k,
+            .exact_order = kind == EQUAL || kind == TIES});
 }
 
 /* ---- what is no distribution ---- */
@@ -286,7 +283,7 @@ static void check_largest(struct bench *b, int V, int ids, int k, bool by_score,
 static void check_not_finite(struct bench *b)
 {
     enum { B = 6, V = 70, IDS = 65 };
-    float *x = logits_of(b, B, V, 0);
+    float *x = logits_of(b, B, V, EVEN);
     double uniforms[B] = {0.5, 0.5, 0.5, 0.5, -1, 0.5};
     x[0 * V + 3] = NAN;
     x[2 * V + 69] = INFINITY;    /* behind the ids that may be chosen */
@@ -342,16 +339,17 @@ static void check_sizes(struct bench *b)
     assert_ok(b->k->reserve(b->device, &limits));
     for (int kind = 0; kind < KINDS; kind++) {
         double uniform = (bench_uniform(b) + 1) / 2;
-        struct try t = {.B = 1, .V = V, .ids = V, .most = kind < 3 ? INT_MAX : pick(b, V) + 2,
-                        .mass = kind == 4 ? INFINITY : (float)(bench_uniform(b) + 1) / 2,
+        struct try t = {.B = 1, .V = V, .ids = V, .kind = kind,
+                        .most = kind <= TIES ? INT_MAX : pick(b, V) + 2,
+                        .mass = kind == RISING ? INFINITY : (float)(bench_uniform(b) + 1) / 2,
                         .temperature = 1, .logits = logits_of(b, 1, V, kind),
                         .uniforms = &uniform};
         check_draw(b, &t);
     }
-    check_largest(b, V, V, LARGEST_MOST, true, 0);
-    check_largest(b, V, V - 3, 5, false, 2);
-    check_draws(b, 1, 0);
-    check_largest(b, 1, 1, 1, true, 0);
+    check_largest(b, V, V, LARGEST_MOST, true, EVEN);
+    check_largest(b, V, V - 3, 5, false, TIES);
+    check_draws(b, 1, EVEN);
+    check_largest(b, 1, 1, 1, true, EVEN);
 }
 
 static void test_large_vocabularies_and_single_ids(void **state)
