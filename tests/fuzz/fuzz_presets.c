@@ -14,7 +14,7 @@
 
 #include <stdbool.h>
 
-static int rounds = 60;
+static int rounds = 40;
 static uint64_t random_state = 1;
 static char *folder;
 
