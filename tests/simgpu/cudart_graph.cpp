@@ -27,7 +27,12 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
     const std::unique_lock<std::mutex> hold = stream_lock();
     stream_check(stream, __func__);
     const cudaError_t ended = capture_end(stream, graph);
-    return status != cudaSuccess ? status : leave(ended);
+    if (status != cudaSuccess) {    /* nobody gets the graph */
+        delete *graph;
+        *graph = nullptr;
+        return status;
+    }
+    return leave(ended);
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *answer)
