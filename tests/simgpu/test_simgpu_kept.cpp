@@ -119,16 +119,21 @@ struct products {
     }
 };
 
-/* What runs when all plans are made. */
-bool second_time(bool tune, long plain, long forward, long derivative, long bias_gradient)
+/* What runs when all plans are made: the second time. */
+bool planned(layer &l, long plain, long forward, long derivative, long bias_gradient)
 {
-    layer l(tune);
     l.queue();
     must(device_synchronize(l.device));
     const products before = products::so_far();
     l.queue();
     must(device_synchronize(l.device));
     return products::so_far().are(before, plain, forward, derivative, bias_gradient);
+}
+
+bool second_time(bool tune, long plain, long forward, long derivative, long bias_gradient)
+{
+    layer l(tune);
+    return planned(l, plain, forward, derivative, bias_gradient);
 }
 
 void assert_ends_well(const ending &e)
@@ -179,12 +184,7 @@ bool after_a_graph(bool plain_in_graph, long plain, long forward, long derivativ
     void *const gone = l.pre;
     must(device_allocate(l.device, &l.pre, sizeof(float) * M * (N + K), "an array of a test"));
     device_release(l.device, gone);
-    l.queue();
-    must(device_synchronize(l.device));
-    const products before = products::so_far();
-    l.queue();
-    must(device_synchronize(l.device));
-    return products::so_far().are(before, plain, forward, derivative, bias_gradient);
+    return planned(l, plain, forward, derivative, bias_gradient);
 }
 
 void test_products_of_a_graph_are_timed_after_it(void **)
