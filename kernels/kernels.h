@@ -384,8 +384,9 @@ struct checksum {
 /* The largest sizes that will be asked for, so that scratch memory is there before the first
  * step. */
 struct kernel_limits {
-    int64_t N;                 /* rows of a batch; where whole sequences are computed, N / T of them */
+    int64_t N;                 /* rows of a batch */
     int T, C, F, NH, HS, V;
+    bool attends;              /* to N / T whole sequences, without dropout: not so in a decoder */
     bool tied;                 /* the classifier's weight is (V, C): a head tied to the embedding */
 };
 

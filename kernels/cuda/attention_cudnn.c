@@ -102,7 +102,7 @@ size_t cuda_attention_reserve(struct attention_plans *plans, const struct kernel
     const struct sdpa_shape shape = {
         .B = (int)(T > 0 ? limits->N / T : 0), .T = T, .NH = limits->NH, .HS = limits->HS,
         .act = act};
-    if (!plans->wanted || shape.B < 1 || (int64_t)shape.B * T != limits->N ||
+    if (!plans->wanted || !limits->attends || shape.B < 1 || (int64_t)shape.B * T != limits->N ||
         !cudnn_sdpa_takes(&shape) || find(plans, &shape) || !open_library(plans))
         return plans->scratch_bytes;
 

@@ -140,7 +140,7 @@ struct error *model_create(struct model **out, struct device *device,
     if ((e = kernels->reserve(device, &(struct kernel_limits){
              .N = (int64_t)options->B * options->T, .T = options->T, .C = spec->C, .F = spec->F,
              .NH = spec->NH, .HS = m->HSP, .V = spec->V,
-             .tied = m->offsets.tied})))
+             .attends = spec->dropout == 0, .tied = m->offsets.tied})))
         goto fail;
     if ((e = allocate(m)))
         goto fail;

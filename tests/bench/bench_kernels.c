@@ -300,7 +300,8 @@ int main(int argc, char **argv)
     const int unit = b.k->head_alignment;
     b.HSP = (b.s.HS + unit - 1) / unit * unit;
     assert_ok(b.k->reserve(b.device, &(struct kernel_limits){
-        .N = b.N, .T = b.s.T, .C = b.s.C, .F = b.s.F, .NH = b.s.NH, .HS = b.HSP, .V = b.s.V}));
+        .N = b.N, .T = b.s.T, .C = b.s.C, .F = b.s.F, .NH = b.s.NH, .HS = b.HSP, .V = b.s.V,
+        .attends = true}));
     make_arrays(&b);
     printf("%s on %s: %s, %d x %d tokens\n", b.k->name, device_description(b.device), b.s.name,
            b.s.B, b.s.T);

@@ -30,13 +30,13 @@ static void *take(struct rig *r, size_t bytes)
     return memory;
 }
 
-static void open_rig(struct rig *r, const char *mood, bool tune)
+static void open_limited(struct rig *r, const char *mood, bool tune, bool attends)
 {
     setenv("SIMGPU_CUDNN", mood, 1);
     assert_ok(device_open(&r->device, &(struct device_options){.kind = "cuda", .tune = tune}));
     assert_ok(kernels_for(&r->k, r->device, DTYPE_BF16));
     assert_ok(r->k->reserve(r->device, &(struct kernel_limits){
-        .N = N, .T = T, .C = W, .F = W, .NH = NH, .HS = HS, .V = W}));
+        .N = N, .T = T, .C = W, .F = W, .NH = NH, .HS = HS, .V = W, .attends = attends}));
     r->qkv = take(r, N * 3 * W * sizeof *r->qkv);
     r->dout = take(r, N * W * sizeof *r->dout);
     r->out = take(r, N * W * sizeof *r->out);
@@ -54,6 +54,11 @@ static void open_rig(struct rig *r, const char *mood, bool tune)
     device_copy_in(r->device, r->dout, values + 7, N * W * sizeof *values);
     device_copy_in(r->device, r->mask, ones, sizeof ones);
     assert_ok(device_synchronize(r->device));
+}
+
+static void open_rig(struct rig *r, const char *mood, bool tune)
+{
+    open_limited(r, mood, tune, true);
 }
 
 static struct attention_forward forward_of(const struct rig *r)
@@ -204,6 +209,18 @@ static void test_what_cudnn_cannot_see_is_our_own(void **state)
     device_close(r.device);
 }
 
+/* As for a decoder, and where probabilities are dropped. */
+static void test_nothing_is_planned_for_who_does_not_attend(void **state)
+{
+    (void)state;
+    struct rig r;
+    open_limited(&r, "", true, false);
+    const int64_t before = runs(&r);
+    run_both(&r);
+    assert_int_equal(runs(&r), before);
+    device_close(r.device);
+}
+
 /* A graph must not be timed while it is made; then it is made of whichever was chosen before. */
 static void test_graphs_take_what_was_chosen(void **state)
 {
@@ -231,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_the_faster_runs),
         cmocka_unit_test(test_a_bad_cudnn_harms_nothing),
         cmocka_unit_test(test_what_cudnn_cannot_see_is_our_own),
+        cmocka_unit_test(test_nothing_is_planned_for_who_does_not_attend),
         cmocka_unit_test(test_graphs_take_what_was_chosen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

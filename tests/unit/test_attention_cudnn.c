@@ -11,10 +11,10 @@ static struct bench_options options;
 
 /* Lengths that tiles divide and that they do not; one sequence, one head; padded heads. */
 static const struct kernel_limits shapes[] = {
-    {.N = 2 * 128, .T = 128, .C = 64, .F = 64, .NH = 1, .HS = 64, .V = 64},
-    {.N = 1 * 77, .T = 77, .C = 64, .F = 64, .NH = 1, .HS = 128, .V = 64},
-    {.N = 3 * 33, .T = 33, .C = 64, .F = 64, .NH = 2, .HS = 88, .V = 64},
-    {.N = 2 * 3, .T = 3, .C = 64, .F = 64, .NH = 2, .HS = 96, .V = 64},
+    {.N = 2 * 128, .T = 128, .C = 64, .F = 64, .NH = 1, .HS = 64, .V = 64, .attends = true},
+    {.N = 1 * 77, .T = 77, .C = 64, .F = 64, .NH = 1, .HS = 128, .V = 64, .attends = true},
+    {.N = 3 * 33, .T = 33, .C = 64, .F = 64, .NH = 2, .HS = 88, .V = 64, .attends = true},
+    {.N = 2 * 3, .T = 3, .C = 64, .F = 64, .NH = 2, .HS = 96, .V = 64, .attends = true},
 };
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
