@@ -63,6 +63,8 @@ bool pipe_is_one(const char *input)
 /* The current record is done with. */
 static void leave_record(struct pipe_samples *p)
 {
+    if (p->record_bytes == 0)    /* as before the first, when there is no block either */
+        return;
     XXH3_64bits_update(p->hash, p->block.text + p->block_used - p->record_bytes, p->record_bytes);
     p->cursor.bytes += (int64_t)p->record_bytes;
     p->record_bytes = 0;
