@@ -1,8 +1,14 @@
 /* memory.c - memory used and left, from /proc and the control group. */
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
+
+void memory_give_back_large_blocks(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+}
 
 size_t memory_resident_bytes(void)
 {

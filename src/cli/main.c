@@ -1,6 +1,7 @@
 /* main.c - finds the verb, runs it, prints its error once, and ends all ranks together. */
 #include "base/distance.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
 
@@ -105,6 +106,7 @@ static struct error *flush_results(void)
 
 int main(int argc, char **argv)
 {
+    memory_give_back_large_blocks();
     if (argc < 2) {
         if (comm_speaks())
             print_usage(stderr);

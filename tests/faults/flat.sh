@@ -47,8 +47,9 @@ rc=0
 wait $launcher || rc=$?
 [ $rc = 75 ] || fail "exit code $rc, expected 75, as its time was up"
 
-# The beginning is the fourth tenth of the time (those before fill caches and pools), the end the last. Of what comes and goes, such as a file being written, the least counts; of step times, which
-# other work on the machine lengthens, the tenth percentile.
+# The beginning is the fourth tenth of the time (those before fill caches and pools), the end the
+# last. Of what comes and goes, such as a file being written, the least counts; of step times,
+# which other work on the machine lengthens, the tenth percentile.
 sed -n 's/.*"step": \([0-9]*\),.*"step_ms": \([^,]*\),.*/\1 \2/p' flat/metrics.jsonl >steps
 awk -v ranks="$ranks" '
     function low(x, y) { return x == "" || y < x ? y : x }
@@ -63,7 +64,9 @@ awk -v ranks="$ranks" '
         return a[int(m / 10) + 1]
     }
     END {
-        end = t[n] - 2000    # before it leaves
+        # Before it leaves: while rank 0 has the threads that it had half-way.
+        for (i = 1; i <= n; i++) if (r[i] == 0 && t[i] <= t[n] / 2) middle = th[i]
+        for (i = 1; i <= n; i++) if (r[i] == 0 && th[i] >= middle) end = t[i]
         for (i = 1; i <= n; i++) {
             w = t[i] >= 0.3 * end && t[i] < 0.4 * end ? "b" : t[i] >= 0.9 * end && t[i] < end ? "e" : ""
             if (w == "") continue
