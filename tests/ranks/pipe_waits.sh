@@ -1,5 +1,5 @@
-# pipe_waits.sh - a pipe that pauses is waited for, as is one that is read over slowly; one that sends nothing for
-# too long is named.
+# pipe_waits.sh - a pipe that pauses is waited for, as is one that is read over slowly; one that sends
+# nothing for too long is named; a failure does not wait for it.
 set -eu
 . "$(dirname "$0")/piped.sh"
 rm -rf run-* text
@@ -39,3 +39,24 @@ slowly() {
 }
 piped slowly 2 run-over "${options[@]}" --train.steps=45 --deadline.answer=3 --deadline.step=3 --deadline.data=3
 [ -s run-over/checkpoints/step-00000045.h5 ] || { echo "it did not go on"; exit 1; }
+
+# What fails on rank 0 ends the run before the pipe is asked again, which says nothing for a minute: a step takes 12
+# lines; the pipe is waited for when there are no more checkpoints, and two steps later rank 0 knows.
+spoil() {
+    for i in $(seq 300); do
+        if grep -qs '^step 4/' run-spoilt.log; then break; fi
+        sleep 0.2
+    done
+    sleep 1
+    rm -r run-spoilt/checkpoints
+    touch run-spoilt/checkpoints
+}
+start_s=$SECONDS
+if piped '(head -n 73 text; spoil; tail -n +74 text | head -n 24; sleep 60)' 2 run-spoilt "${options[@]}" \
+    --train.steps=400 --checkpoint.every_steps=1; then
+    echo "it went on without checkpoints"
+    exit 1
+fi
+grep -q 'galley: on rank 0 .*: writing the checkpoint of step .*run-spoilt/checkpoints/.*: Not a directory' \
+    run-spoilt.log || { cat run-spoilt.log; exit 1; }
+[ $((SECONDS - start_s)) -lt 45 ] || { echo "a failure waited for the pipe"; exit 1; }
