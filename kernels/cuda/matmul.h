@@ -60,7 +60,7 @@ struct cuda_matmul_ways {
  * Whether to run the product with its epilogue; a plain product always. Where the library has that
  * for the shape, it is; with `tune` only if it is also faster, all counted, which is found out once
  * a plan. A bias gradient never is without `tune`: the library does not say in which order it adds,
- * or that it is the same in every run.
+ * or that it is the same in every run. GELU in fp32 never is, unless products are TF32's.
  */
 bool cuda_matmul_fuses(struct device *device, const struct cuda_matmul *product,
                        const struct cuda_matmul_ways *ways);

@@ -202,7 +202,8 @@ static struct error *propose(const struct matmul_plans *plans, const struct plan
                              cublasLtMatmulHeuristicResult_t *results, int *n)
 {
     const uint64_t workspace_bytes = MATMUL_WORKSPACE_BYTES;
-    const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_MASK & ~CUBLASLT_REDUCTION_SCHEME_INPLACE;
+    /* Parts of a sum are kept and added in fp32, never in a 16-bit type of the result. */
+    const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
@@ -325,13 +326,20 @@ static struct error *run_product(struct device *device, const struct cuda_matmul
 
 /* ---- for the kernels ---- */
 
+/* The library does not say how exactly it computes GELU, and fp32 must be as exact as elsewhere. */
+static bool is_exact(const struct matmul_plans *plans, const struct cuda_matmul *p)
+{
+    const bool gelu = p->activation == ACTIVATION_GELU || p->gelu_input;
+    return !gelu || p->operands != DTYPE_F32 || plans->tf32;
+}
+
 static struct error *decide(bool *fuse, struct device *device, const struct cuda_matmul *p,
                             const struct cuda_matmul_ways *ways)
 {
     struct matmul_plans *plans = cuda_matmul_plans(device);
     struct plan *plan = NULL;
     *fuse = false;
-    if (p->bias_gradient && !plans->tune)
+    if ((p->bias_gradient && !plans->tune) || !is_exact(plans, p))
         return NULL;
     TRY(matmul_find_plan(device, p, &plan));
     if (!plan->possible)

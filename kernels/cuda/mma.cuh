@@ -9,7 +9,11 @@
  *   a, b: known to this file alone; they come from the functions below.
  *
  * Products of floats are as exact as fp32: each operand is split into a TF32 number and its rest,
- * and three products of TF32 are added ("3xTF32", as in CUTLASS's example 27).
+ * and three products of TF32 are added ("3xTF32", as in CUTLASS's example 27). Tensor cores cut off
+ * what is below a sum's last bit instead of rounding it (Fasi and others 2021, "Numerical behavior of
+ * NVIDIA tensor cores", 3.3), so a long chain of sums would drift towards zero, by 7e-6 over 1024
+ * terms of one sign: each step's products are therefore summed alone, and added to c by an ordinary,
+ * rounded sum.
  */
 #ifndef GALLEY_KERNELS_CUDA_MMA_CUH
 #define GALLEY_KERNELS_CUDA_MMA_CUH
@@ -175,9 +179,12 @@ __device__ inline void mma_multiply_add(mma_c &c, const mma_a<float> &a, const m
         mma_split(a.x[i], a_high[i], a_low[i]);
     for (int i = 0; i < 2; i++)
         mma_split(b.x[i], b_high[i], b_low[i]);
-    mma_multiply_add_tf32(c, a_low, b_high);    /* the small ones first: less is lost */
-    mma_multiply_add_tf32(c, a_high, b_low);
-    mma_multiply_add_tf32(c, a_high, b_high);
+    mma_c step = {};
+    mma_multiply_add_tf32(step, a_low, b_high);    /* the small ones first: less is lost */
+    mma_multiply_add_tf32(step, a_high, b_low);
+    mma_multiply_add_tf32(step, a_high, b_high);
+    for (int i = 0; i < 4; i++)
+        c.x[i] += step.x[i];
 }
 
 #endif

@@ -93,8 +93,10 @@ struct error *cuda_graph_end(struct device *device, void **out)
     cudaGraphExec_t executable = NULL;
     TRY(device_cuda_check(device, cudaStreamEndCapture(device_cuda_stream(device), &graph),
                           "cudaStreamEndCapture"));
-    struct error *e = device_cuda_check(device, cudaGraphInstantiate(&executable, graph, 0),
-                                        "cudaGraphInstantiate");
+    /* As they were queued, sums go before computation, not with the stream that launches it all. */
+    struct error *e = device_cuda_check(
+        device, cudaGraphInstantiate(&executable, graph, cudaGraphInstantiateFlagUseNodePriority),
+        "cudaGraphInstantiate");
     cudaGraphDestroy(graph);
     if (!e)
         *out = executable;
