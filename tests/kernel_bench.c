@@ -90,14 +90,21 @@ static void run_precision(const struct bench_options *options, enum dtype act,
     device_close(b.device);
 }
 
-void bench_run(const struct bench_options *options, void (*check)(struct bench *b))
+void bench_run_shapes(const struct bench_options *options, const struct kernel_limits *these,
+                      int shape_count, void (*check)(struct bench *b))
 {
-    struct trial trial = {.device = {.kind = options->device}, .shapes = shapes,
-                          .shape_count = SHAPES, .check = check};
+    const struct trial trial = {.device = {.kind = options->device}, .shapes = these,
+                                .shape_count = shape_count, .check = check};
     run_precision(options, DTYPE_F32, &trial);
     run_precision(options, DTYPE_BF16, &trial);
     run_precision(options, DTYPE_F16, &trial);
-    trial.device.tf32 = true;
+}
+
+void bench_run(const struct bench_options *options, void (*check)(struct bench *b))
+{
+    const struct trial trial = {.device = {.kind = options->device, .tf32 = true},
+                                .shapes = shapes, .shape_count = SHAPES, .check = check};
+    bench_run_shapes(options, shapes, SHAPES, check);
     if (strcmp(options->device, "cpu"))
         run_precision(options, DTYPE_F32, &trial);
 }

@@ -36,6 +36,10 @@ struct bench_options bench_arguments(int argc, char **argv);
  * products) and every shape; what it allocated is released after each call. */
 void bench_run(const struct bench_options *options, void (*check)(struct bench *b));
 
+/* The same for these shapes, without TF32. */
+void bench_run_shapes(const struct bench_options *options, const struct kernel_limits *these,
+                      int shape_count, void (*check)(struct bench *b));
+
 /* The same in one precision, for these shapes (NULL: all of bench_run's), on a device that looks for
  * the fastest way, which takes several times as long. */
 void bench_run_tuned(const struct bench_options *options, enum dtype act,

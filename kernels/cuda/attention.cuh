@@ -20,7 +20,7 @@
 constexpr int ATTENTION_WARPS = 4, ATTENTION_THREADS = ATTENTION_WARPS * WARP;
 constexpr int ATTENTION_ROWS = 16 * ATTENTION_WARPS;    /* of a block */
 constexpr int LARGEST_HEAD = CUDA_LARGEST_HEAD;
-constexpr size_t SHARED_BYTES = 99 * 1024;    /* of a block, on every GPU since sm_80 */
+constexpr size_t SHARED_BYTES = CUDA_SHARED_BYTES;
 constexpr float LOG2_E = 1.44269504f, LN_2 = 0.693147181f;
 
 /* Elements from one row of a tile to the next: 16 bytes more than the row, so that the rows of a
@@ -138,6 +138,11 @@ struct visibility {
     const uint8_t *key_mask;      /* (T) of this sequence, or NULL */
     const int32_t *first_key;     /* (T) of this sequence, or NULL */
 
+    __device__ bool shows(int key, int T_) const
+    {
+        return key < T_ && (!key_mask || key_mask[key]);
+    }
+
     __device__ int first(int query, int T_) const
     {
         return first_key && query < T_ ? first_key[query] : 0;
@@ -154,14 +159,6 @@ struct visibility {
         return low / tile * tile;
     }
 };
-
-/* shown[i] = whether key start + i is there and not masked; for threads below `count`. */
-__device__ inline void load_shown(uint8_t *shown, const visibility &v, int start, int count, int T_)
-{
-    const int key = start + (int)threadIdx.x;
-    if ((int)threadIdx.x < count)
-        shown[threadIdx.x] = key < T_ && (!v.key_mask || v.key_mask[key]);
-}
 
 /* What the probability of one key for one query is multiplied with. */
 __device__ inline float probability_factor(const struct dropout &d, int query, int key, int b,

@@ -31,18 +31,29 @@ struct backward_arguments {
 };
 
 /* The block of rows that stays, and two tiles each of what it walks over: (k, v) and (q, dout), or
- * the other way round. Every GPU has so much, but for fp32 heads of more than 96 channels: 8.6, 8.9
- * and 12.0 do not. */
+ * the other way round. With fp32 heads of more than 96 channels they are all that 8.6, 8.9 and 12.0
+ * give a block, to the byte. */
 template <typename T, int HSP> struct backward_shared {
     static constexpr int TILE = TILE_ROWS<T>;
     T rows[2][ATTENTION_ROWS * TILE_LD<T, HSP>];
     T tiles[2][2][TILE * TILE_LD<T, HSP>];
-    float lse[2][TILE], D[2][TILE];    /* of queries walked over */
-    int first[2][TILE];
-    uint8_t shown[2][TILE];            /* of keys walked over */
 };
-static_assert(sizeof(backward_shared<float, 96>) <= SHARED_BYTES &&
+static_assert(sizeof(backward_shared<float, LARGEST_HEAD>) <= SHARED_BYTES &&
               sizeof(backward_shared<__half, LARGEST_HEAD>) <= SHARED_BYTES, "what a block has");
+
+/* What else there is to know of a row that is walked over: of a query, or of a key. It stands in
+ * the padding behind the row in the first tile of its pair, where it costs no memory. */
+struct row_facts {
+    float lse, D;
+    int first;
+    bool shown;
+};
+
+template <typename T, int HSP> __device__ row_facts &facts_of(T *tile, int row)
+{
+    static_assert(sizeof(row_facts) <= (TILE_LD<T, HSP> - HSP) * sizeof(T), "the padding");
+    return *reinterpret_cast<row_facts *>(tile + row * TILE_LD<T, HSP> + HSP);
+}
 
 /* Where one head of one sequence lies. */
 template <typename T> struct head_place {
@@ -117,9 +128,10 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
         if (threadIdx.x < TILE) {
             const int query = start + (int)threadIdx.x;
             const bool there = query < a.T;
-            shared.lse[stage][threadIdx.x] = there ? a.lse[h.lse + query] : INFINITY;
-            shared.D[stage][threadIdx.x] = there ? a.D[h.lse + query] : 0.0f;
-            shared.first[stage][threadIdx.x] = h.seen.first(query, a.T);
+            row_facts &facts = facts_of<T, HSP>(shared.tiles[stage][0], (int)threadIdx.x);
+            facts.lse = there ? a.lse[h.lse + query] : INFINITY;
+            facts.D = there ? a.D[h.lse + query] : 0.0f;
+            facts.first = h.seen.first(query, a.T);
         }
         copy_async_commit();
     };
@@ -140,7 +152,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
         if (start + TILE < a.T)
             load(stage ^ 1, start + TILE);
 
-        const T *q = shared.tiles[stage][0], *dout = shared.tiles[stage][1];
+        T *const q = shared.tiles[stage][0], *const dout = shared.tiles[stage][1];
         mma_c s[TILE / 8], dp[TILE / 8];    /* (keys, queries) */
         multiply_tiles<T, HSP, TILE>(s, shared.rows[0] + warp * 16 * LD, q);
         multiply_tiles<T, HSP, TILE>(dp, shared.rows[1] + warp * 16 * LD, dout);
@@ -149,13 +161,12 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const int column = j * 8 + lane_column + i % 2, query = start + column, r = i / 2;
-                const bool seen =
-                    shown[r] && key[r] <= query && key[r] >= shared.first[stage][column];
+                const row_facts &facts = facts_of<T, HSP>(q, column);
+                const bool seen = shown[r] && key[r] <= query && key[r] >= facts.first;
                 const float m = a.dropout.threshold ? probability_factor(a.dropout, query, key[r],
                                                                          h.b, h.head)
                                                     : 1.0f;
-                differentiate(s[j].x[i], dp[j].x[i], seen, scale, shared.lse[stage][column],
-                              shared.D[stage][column], m);
+                differentiate(s[j].x[i], dp[j].x[i], seen, scale, facts.lse, facts.D, m);
             }
         add_product<T, HSP, TILE>(dv, s, dout);
         add_product<T, HSP, TILE>(dk, dp, q);
@@ -190,7 +201,9 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
     auto load = [&](int stage, int start) {
         load_tile<T, HSP, TILE>(shared.tiles[stage][0], h.k, start);
         load_tile<T, HSP, TILE>(shared.tiles[stage][1], h.v, start);
-        load_shown(shared.shown[stage], h.seen, start, TILE, a.T);
+        if (threadIdx.x < TILE)
+            facts_of<T, HSP>(shared.tiles[stage][0], (int)threadIdx.x).shown =
+                h.seen.shows(start + (int)threadIdx.x, a.T);
         copy_async_commit();
     };
     load_tile<T, HSP, ATTENTION_ROWS>(shared.rows[0], h.q, first_query);
@@ -212,7 +225,7 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
         if (start + TILE < end)
             load(stage ^ 1, start + TILE);
 
-        const T *k = shared.tiles[stage][0], *v = shared.tiles[stage][1];
+        T *const k = shared.tiles[stage][0], *const v = shared.tiles[stage][1];
         mma_c s[TILE / 8], dp[TILE / 8];    /* (queries, keys) */
         multiply_tiles<T, HSP, TILE>(s, shared.rows[0] + warp * 16 * LD, k);
         multiply_tiles<T, HSP, TILE>(dp, shared.rows[1] + warp * 16 * LD, v);
@@ -227,8 +240,8 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
 #pragma unroll
                 for (int i = 0; i < 2; i++) {
                     const int key = start + column + i;
-                    const bool seen =
-                        shared.shown[stage][column + i] && key <= query[r] && key >= first[r];
+                    const bool seen = facts_of<T, HSP>(k, column + i).shown && key <= query[r] &&
+                                      key >= first[r];
                     differentiate(s[j].x[2 * r + i], dp[j].x[2 * r + i], seen, scale, lse[r], D[r],
                                   m[i]);
                 }

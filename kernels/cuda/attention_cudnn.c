@@ -130,14 +130,20 @@ static const char *obstacle(const uint8_t *key_mask, const int32_t *first_key,
     return key_mask ? "samples are padded" : NULL;
 }
 
-/* Decides on the first call, unless it becomes part of a graph, for which nothing can be timed. */
+static struct error *ask_capture(enum cudaStreamCaptureStatus *out, const struct device *device)
+{
+    *out = cudaStreamCaptureStatusNone;
+    return device_cuda_check(device, cudaStreamIsCapturing(device_cuda_stream(device), out),
+                             "cudaStreamIsCapturing");
+}
+
+/* Decides on the first call, unless it becomes part of a graph, for which nothing can be timed.
+ * Ranks may decide differently: only their gradients, before they are summed, round otherwise. */
 static void choose(const struct attention_plans *plans, struct planned *p, enum sdpa_pass pass,
                    const struct attention_call *call)
 {
-    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    struct error *e = device_cuda_check(
-        call->device, cudaStreamIsCapturing(device_cuda_stream(call->device), &status),
-        "cudaStreamIsCapturing");
+    enum cudaStreamCaptureStatus status;
+    struct error *e = ask_capture(&status, call->device);
     if (!e && status != cudaStreamCaptureStatusNone)
         return;
     struct attention_times times = {0};
@@ -157,6 +163,26 @@ static void choose(const struct attention_plans *plans, struct planned *p, enum 
              cudnn_sdpa_name(plans->sdpa), (double)times.own_ms);
 }
 
+/* After it was chosen cuDNN failed, as `error` says, which is taken. Returns whether our own
+ * kernels can go on: not in a graph that the failure spoiled, where nothing can be queued now. */
+static bool give_up(struct planned *p, enum sdpa_pass pass, struct device *device,
+                    struct error *error)
+{
+    enum cudaStreamCaptureStatus status;
+    struct error *e = ask_capture(&status, device);
+    p->choices[pass] = CHOICE_OWN;
+    if (!e && status != cudaStreamCaptureStatusInvalidated) {
+        log_warning("attention  %s by our own kernels from now on, not cuDNN: %s",
+                    pass_names[pass], error_message(error));
+        error_destroy(error);
+        return true;
+    }
+    error_destroy(e);
+    device_fail(device, error_context(error, "in attention %s by cuDNN; device.tune=false does "
+                                      "without it", pass_names[pass]));
+    return false;
+}
+
 static void run(const struct attention_plans *plans, struct planned *p, enum sdpa_pass pass,
                 const struct attention_call *call, const char *reason)
 {
@@ -172,10 +198,8 @@ static void run(const struct attention_plans *plans, struct planned *p, enum sdp
         choose(plans, p, pass, call);
     if (p->choices[pass] == CHOICE_CUDNN) {
         struct error *e = attention_run_cudnn(call, plans->sdpa, p->plans[pass]);
-        if (!e)
+        if (!e || !give_up(p, pass, call->device, e))
             return;
-        p->choices[pass] = CHOICE_OWN;
-        leave_to_own(pass_names[pass], e);
     }
     attention_run_own(call);
 }

@@ -3,10 +3,13 @@
  *
  * With `tune`, a pass (forward, backward) is planned with cuDNN when scratch memory is reserved,
  * for the batch that it is reserved for. The first call of that shape runs and times both, makes
- * sure that they agree, keeps the faster and says so in the log. All else goes to our own kernels:
- * without `tune`, where every run must be the same; fp32; masked keys, packed texts and dropout;
- * other shapes; and wherever cuDNN is missing or fails, for which the log gives the reason. But a
- * failure inside a graph that is being made may spoil the graph, and end the run with its error.
+ * sure that they agree, keeps the faster and says so in the log of rank 0. All else goes to our own
+ * kernels: without `tune`, where every run must be the same; fp32; masked keys, packed texts and
+ * dropout; other shapes; and wherever cuDNN is missing or fails, for which the log gives a reason.
+ * But a failure that spoils the graph which is being made is the device's, and ends the run.
+ *
+ * Each rank chooses for itself. Replicas stay equal all the same: what differs is how a rank's own
+ * gradient is rounded, and all update their weights by the same sum of them.
  */
 #ifndef GALLEY_KERNELS_CUDA_ATTENTION_CUDNN_H
 #define GALLEY_KERNELS_CUDA_ATTENTION_CUDNN_H

@@ -122,7 +122,8 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
     auto load = [&](int stage, int start) {
         load_tile<T, HSP, N>(shared.k[stage], keys, start);
         load_tile<T, HSP, N>(shared.v[stage], values, start);
-        load_shown(shared.shown[stage], seen, start, N, a.T);
+        if (threadIdx.x < N)
+            shared.shown[stage][threadIdx.x] = seen.shows(start + (int)threadIdx.x, a.T);
         copy_async_commit();
     };
     load_tile<T, HSP, ATTENTION_ROWS>(shared.q, queries, first_query);

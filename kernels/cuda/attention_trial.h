@@ -21,11 +21,13 @@ struct attention_times {
     float own_ms, cudnn_ms;
 };
 /*
- * Runs the call by both, some times each. Fails where cuDNN does, or where its results are not ours
- * to rounding, judged by the first and the last sequence: then run the call again by our own.
+ * Runs the call by our own kernels and by each of the plan's engines, some times each; the plan
+ * goes on with the fastest engine that is right, whose time is told. Fails where there is none: as
+ * cuDNN fails, or its results are not ours to rounding, judged by the first and the last sequence;
+ * then run the call again by our own.
  */
 MUST_USE struct error *attention_try(struct attention_times *out,
                                      const struct attention_call *call,
-                                     const struct cudnn_sdpa *sdpa, const struct sdpa_plan *plan);
+                                     const struct cudnn_sdpa *sdpa, struct sdpa_plan *plan);
 
 #endif

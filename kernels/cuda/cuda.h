@@ -26,6 +26,9 @@ void cuda_launched(struct device *device, cudaError_t status, const char *kernel
 
 /* The largest head that attention takes. */
 enum { CUDA_LARGEST_HEAD = 128 };
+/* Of shared memory, what kernels may ask of every GPU for a block: 8.6, 8.9 and 12.0 have no more.
+ * A GPU that gives less is refused. */
+enum { CUDA_SHARED_BYTES = 99 * 1024 };
 
 void cuda_embed_forward(struct device *, enum dtype act, const struct embed_forward *);
 void cuda_embed_backward(struct device *, enum dtype act, const struct embed_backward *);
@@ -54,6 +57,8 @@ size_t cuda_linear_scratch_bytes(const struct kernel_limits *limits);
 size_t cuda_attention_scratch_bytes(const struct kernel_limits *limits);
 size_t cuda_classifier_scratch_bytes(const struct kernel_limits *limits, enum dtype act);
 size_t cuda_sums_scratch_bytes(void);
+/* Shared memory of a block that normalises rows of C channels: at least this. */
+size_t cuda_layernorm_shared_bytes(int C);
 
 #ifdef __cplusplus
 }

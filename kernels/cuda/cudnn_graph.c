@@ -8,6 +8,10 @@
 
 #include <stddef.h>
 
+/* That plans behind the first may need more than those before: a plan that may turn out the faster
+ * must not take the memory that the model needs. */
+enum { MORE_WORKSPACE_BYTES = 64 << 20 };
+
 struct error *cudnn_check(cudnnStatus_t status, const char *call)
 {
     if (status == CUDNN_STATUS_SUCCESS)
@@ -234,7 +238,7 @@ struct error *cudnn_graph_propose(struct cudnn_graph *graph, const struct cudnn_
     return NULL;
 }
 
-static bool plan_candidate(struct cudnn_graph *g, const struct cudnn_target *target,
+static void plan_candidate(struct cudnn_graph *g, const struct cudnn_target *target,
                            cudnnBackendDescriptor_t candidate)
 {
     cudnnBackendDescriptor_t plan = create(g, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
@@ -242,25 +246,32 @@ static bool plan_candidate(struct cudnn_graph *g, const struct cudnn_target *tar
     if (target->properties)
         set_descriptor(g, plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, target->properties);
     finalize(g, plan, "the plan");
-    int64_t count = 0;
+    int64_t count = 0, bytes = 0;
     if (!g->error)
         keep(g, cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
-                                         CUDNN_TYPE_INT64, 1, &count, &g->workspace_bytes),
+                                         CUDNN_TYPE_INT64, 1, &count, &bytes),
              "cudnnBackendGetAttribute");
-    if (!g->error)
-        g->plan = plan;
-    return !g->error;
+    const int64_t most =
+        g->plan_count > 0 ? g->workspace_bytes + MORE_WORKSPACE_BYTES : INT64_MAX;
+    if (g->error || bytes > most)
+        return;
+    g->plans[g->plan_count++] = plan;
+    g->workspace_bytes = bytes > g->workspace_bytes ? bytes : g->workspace_bytes;
 }
 
 struct error *cudnn_graph_plan(struct cudnn_graph *graph, const struct cudnn_target *target)
 {
     TRY(cudnn_graph_propose(graph, target));
-    for (int i = 0; i < graph->candidate_count; i++) {
-        error_destroy(take_error(graph));    /* of the candidate before */
-        if (plan_candidate(graph, target, graph->candidates[i]))
-            return NULL;
+    struct error *e = NULL;
+    for (int i = 0; i < graph->candidate_count && graph->plan_count < CUDNN_GRAPH_PLANS; i++) {
+        error_destroy(e);    /* of the candidate before */
+        plan_candidate(graph, target, graph->candidates[i]);
+        e = take_error(graph);
     }
-    return take_error(graph);
+    if (graph->plan_count == 0)
+        return e;
+    error_destroy(e);
+    return NULL;
 }
 
 /* ---- running ---- */
@@ -286,7 +297,8 @@ struct error *cudnn_graph_run(const struct cudnn_graph *graph, cudnnHandle_t han
                     "cudnnBackendCreateDescriptor"));
     struct error *e = fill_pack(pack, ids, pointers, n, workspace);
     if (!e)
-        e = cudnn_check(cudnnBackendExecute(handle, graph->plan, pack), "cudnnBackendExecute");
+        e = cudnn_check(cudnnBackendExecute(handle, graph->plans[graph->chosen], pack),
+                        "cudnnBackendExecute");
     cudnnBackendDestroyDescriptor(pack);
     return e;
 }

@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CUDNN_GRAPH_DESCRIPTORS = 160, CUDNN_GRAPH_OPERATIONS = 32, CUDNN_GRAPH_CANDIDATES = 8 };
+enum { CUDNN_GRAPH_DESCRIPTORS = 160, CUDNN_GRAPH_OPERATIONS = 32, CUDNN_GRAPH_CANDIDATES = 8,
+       CUDNN_GRAPH_PLANS = 3 };
 
 /* Where plans shall run: on the GPU of a handle, or, to describe and propose without one, on that
  * of a CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR. The other is NULL. */
@@ -30,12 +31,14 @@ struct cudnn_graph {
     int64_t next_id;                   /* of tensors that never reach memory */
     cudnnBackendDescriptor_t candidates[CUDNN_GRAPH_CANDIDATES];    /* configurations of engines */
     int candidate_count;
-    cudnnBackendDescriptor_t plan;     /* NULL: none was made */
-    int64_t workspace_bytes;           /* that the plan needs */
+    cudnnBackendDescriptor_t plans[CUDNN_GRAPH_PLANS];
+    int plan_count;
+    int chosen;                        /* the plan that cudnn_graph_run takes */
+    int64_t workspace_bytes;           /* that the plans need at most */
     struct error *error;               /* the first failure */
 };
 
-/* A graph begins as zeroes. The plan goes with it. */
+/* A graph begins as zeroes. The plans go with it. */
 void cudnn_graph_destroy(struct cudnn_graph *graph);
 
 /* A tensor of four dimensions, and from one element of each to the next, in elements. */
@@ -73,10 +76,11 @@ void cudnn_reshape(struct cudnn_graph *graph, cudnnBackendDescriptor_t x,
 /* Asks for the engines that can run the graph, the best first. None is an error. */
 MUST_USE struct error *cudnn_graph_propose(struct cudnn_graph *graph,
                                            const struct cudnn_target *target);
-/* Makes the plan of the first candidate that has one; a second of compiling, perhaps. */
+/* Makes plans of the first candidates that have one, each a second of compiling, perhaps, and need
+ * not much more workspace than the first; that is chosen. None is an error. */
 MUST_USE struct error *cudnn_graph_plan(struct cudnn_graph *graph,
                                         const struct cudnn_target *target);
-/* Queues the plan on the handle's stream, with pointers[i] for the tensor ids[i]. */
+/* Queues the chosen plan on the handle's stream, with pointers[i] for the tensor ids[i]. */
 MUST_USE struct error *cudnn_graph_run(const struct cudnn_graph *graph, cudnnHandle_t handle,
                                        const int64_t *ids, void *const *pointers, int n,
                                        void *workspace);

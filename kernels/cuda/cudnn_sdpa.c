@@ -98,6 +98,16 @@ void cudnn_sdpa_destroy(struct sdpa_plan *plan)
     free(plan);
 }
 
+int cudnn_sdpa_engines(const struct sdpa_plan *plan)
+{
+    return plan->graph.plan_count;
+}
+
+void cudnn_sdpa_take_engine(struct sdpa_plan *plan, int engine)
+{
+    plan->graph.chosen = engine;
+}
+
 size_t cudnn_sdpa_scratch_bytes(const struct sdpa_plan *plan)
 {
     return plan->dq_sum_bytes + plan->D_bytes + (size_t)plan->graph.workspace_bytes;

@@ -29,11 +29,15 @@ void cudnn_sdpa_close(struct cudnn_sdpa *sdpa);
 const char *cudnn_sdpa_name(const struct cudnn_sdpa *sdpa);
 
 struct sdpa_plan;
-/* A plan of one pass of one shape; some of it is compiled, which takes about a second. */
+/* A plan of one pass of one shape: by each of a few engines, the first of which cuDNN takes for the
+ * fastest. Some of it is compiled, which takes about a second an engine. */
 MUST_USE struct error *cudnn_sdpa_plan(struct sdpa_plan **out, const struct cudnn_sdpa *sdpa,
                                        enum sdpa_pass pass, const struct sdpa_shape *shape);
 void cudnn_sdpa_destroy(struct sdpa_plan *plan);    /* NULL is fine */
-/* Device memory that it needs while it runs, aligned to 256 bytes. */
+int cudnn_sdpa_engines(const struct sdpa_plan *plan);
+/* Runs are by this engine from now on, of 0 (the first) to engines - 1. */
+void cudnn_sdpa_take_engine(struct sdpa_plan *plan, int engine);
+/* Device memory that it needs while it runs, by any engine, aligned to 256 bytes. */
 size_t cudnn_sdpa_scratch_bytes(const struct sdpa_plan *plan);
 
 /* Queue the pass; arguments of another shape than the plan's are a bug. After an error nothing of

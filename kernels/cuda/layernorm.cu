@@ -17,7 +17,8 @@ namespace {
 constexpr int FORWARD_WARPS = 4;
 constexpr int BACKWARD_WARPS = 8;
 constexpr int BACKWARD_BLOCKS = 512;    /* at most; so many sums of the parameters' gradients */
-constexpr int64_t SHARED_BYTES = 96 * 1024;    /* of a block, which every GPU since sm_80 has */
+constexpr int64_t SHARED_BYTES = 96 * 1024;    /* of a block, unless one warp needs more */
+static_assert(SHARED_BYTES <= CUDA_SHARED_BYTES, "what a block has");
 
 template <typename T, int W>
 __global__ void layernorm_forward_kernel(T *y, T *sum, float *means, float *rstds, const T *x,
@@ -197,6 +198,11 @@ template <typename T> void backward(struct device *device, const struct layernor
 size_t cuda_layernorm_scratch_bytes(const struct kernel_limits *limits)
 {
     return BACKWARD_BLOCKS * 2 * (size_t)limits->C * sizeof(float);
+}
+
+size_t cuda_layernorm_shared_bytes(int C)
+{
+    return 2 * (size_t)C * sizeof(float);
 }
 
 void cuda_layernorm_forward(struct device *device, enum dtype act,

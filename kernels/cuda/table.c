@@ -19,6 +19,7 @@ struct cuda_state {
     struct attention_plans *attention;
     void *scratch;
     size_t scratch_bytes;
+    size_t shared_bytes;    /* of shared memory, that the GPU gives a block */
     struct kernels tables[TYPES];
     char names[TYPES][64];
 };
@@ -73,13 +74,26 @@ static size_t largest_weight_bytes(const struct kernel_limits *l)
     return columns * (size_t)l->C * sizeof(float);
 }
 
+/* What no kernel could be launched for is refused here, before there is anything to lose. */
+static struct error *check_limits(const struct cuda_state *s, const struct kernel_limits *limits)
+{
+    if (limits->HS > CUDA_LARGEST_HEAD)
+        return error_new(ERROR_USAGE, "heads of %d channels, padding included: a GPU takes at most "
+                         "%d; set model.heads higher", limits->HS, CUDA_LARGEST_HEAD);
+    const size_t wanted = cuda_layernorm_shared_bytes(limits->C);
+    if (wanted > s->shared_bytes)
+        return error_new(ERROR_USAGE, "rows of %d channels take %zu bytes of shared memory to "
+                         "normalise, and this GPU gives a block %zu; set model.channels to at most "
+                         "%zu", limits->C, wanted, s->shared_bytes,
+                         s->shared_bytes / cuda_layernorm_shared_bytes(1));
+    return NULL;
+}
+
 static struct error *reserve(struct device *device, const struct kernel_limits *limits,
                              enum dtype act)
 {
     struct cuda_state *s = state_of(device);
-    if (limits->HS > CUDA_LARGEST_HEAD)
-        return error_new(ERROR_USAGE, "heads of %d channels, padding included: a GPU takes at most "
-                         "%d; set model.heads higher", limits->HS, CUDA_LARGEST_HEAD);
+    TRY(check_limits(s, limits));
     size_t bytes = cuda_classifier_scratch_bytes(limits, act);
     bytes = larger(bytes, cuda_layernorm_scratch_bytes(limits));
     bytes = larger(bytes, cuda_linear_scratch_bytes(limits));
@@ -173,12 +187,30 @@ static void destroy_state(void *self)
     free(s);
 }
 
+/* Every GPU that there is gives enough; but one to come, or a part of one, may not. */
+static struct error *ask_shared_bytes(size_t *out, struct device *device)
+{
+    int ordinal = 0, bytes = 0;
+    TRY(device_cuda_check(device, cudaGetDevice(&ordinal), "cudaGetDevice"));
+    TRY(device_cuda_check(device,
+                          cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                                 ordinal), "cudaDeviceGetAttribute"));
+    if (bytes < CUDA_SHARED_BYTES)
+        return error_new(ERROR_DEVICE, "GPU %d gives a block %d bytes of shared memory, and the "
+                         "kernels need %d; use another GPU, or set device.kind to cpu", ordinal,
+                         bytes, CUDA_SHARED_BYTES);
+    *out = (size_t)bytes;
+    return NULL;
+}
+
 static struct error *attach_state(struct device *device)
 {
     struct cuda_state *s = calloc(1, sizeof *s);
     if (!s)
         return error_new(ERROR_MEMORY, "no memory for the CUDA kernels (%zu bytes)", sizeof *s);
-    struct error *e = cuda_matmul_open(&s->plans, device);
+    struct error *e = ask_shared_bytes(&s->shared_bytes, device);
+    if (!e)
+        e = cuda_matmul_open(&s->plans, device);
     if (!e)
         e = cuda_attention_open(&s->attention, device);
     if (e) {

@@ -73,9 +73,12 @@ struct error *device_graph_end(struct device *device, struct device_graph **out)
 {
     struct device_graph *graph = calloc(1, sizeof *graph);
     void *self = NULL;
-    struct error *e = device_backend(device)->graph_end(device, &self);    /* ends it in any case */
-    if (!e)
-        e = device_check(device);
+    struct error *end = device_backend(device)->graph_end(device, &self);    /* in any case */
+    struct error *e = device_check(device);    /* what the graph could not be made for */
+    if (e)
+        error_destroy(end);
+    else
+        e = end;
     if (!e && !graph)
         e = error_new(ERROR_MEMORY, "no memory for a graph (%zu bytes)", sizeof *graph);
     if (e) {

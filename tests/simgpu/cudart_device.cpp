@@ -173,15 +173,15 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
     *properties = {};
     snprintf(properties->name, sizeof properties->name, "simulated GPU");
     properties->major = 8;
-    properties->minor = 0;
+    properties->minor = 6;
     properties->totalGlobalMem = settings().memory_bytes;
     properties->multiProcessorCount = 3;
     properties->warpSize = 32;
     properties->maxThreadsPerBlock = 1024;
-    properties->maxThreadsPerMultiProcessor = 2048;
+    properties->maxThreadsPerMultiProcessor = 1536;
     properties->sharedMemPerBlock = 48 * 1024;
-    properties->sharedMemPerBlockOptin = 163 * 1024;
-    properties->sharedMemPerMultiprocessor = 164 * 1024;
+    properties->sharedMemPerBlockOptin = settings().shared_bytes;
+    properties->sharedMemPerMultiprocessor = settings().shared_bytes + 1024;
     properties->pciBusID = bus_of(device);
     memset(properties->uuid.bytes, bus_of(device), sizeof properties->uuid.bytes);
     return cudaSuccess;
@@ -196,9 +196,9 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
         return leave(status);
     switch (attribute) {
     case cudaDevAttrComputeCapabilityMajor: *value = 8; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = 6; break;
     case cudaDevAttrMultiProcessorCount: *value = 3; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 163 * 1024; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = (int)settings().shared_bytes; break;
     case cudaDevAttrPciBusId: *value = bus_of(device); break;
     default: return leave(cudaErrorInvalidValue);
     }

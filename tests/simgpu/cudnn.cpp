@@ -3,8 +3,10 @@
  *
  * A library of its own, so that only a test that asks for it has it. It knows no patterns, so it
  * says what a graph means, not whether the real library has an engine for it. SIMGPU_CUDNN lets it
- * be "old", have "none" of the engines, "fail" when a plan runs, be "wrong" or "slow"; it is read
- * anew by each call.
+ * be "old", have "none" of the engines, "fail" when a plan runs, "spoil" a graph that a plan
+ * becomes a part of, be "wrong" or "slow", in its first engine alone "first wrong" or "first slow",
+ * or so with a second that wants more memory than there is, "second large"; it is read anew by each
+ * call.
  */
 #include "calls.h"
 #include "cudnn_program.h"
@@ -69,6 +71,12 @@ size_t bytes_of(cudnnBackendAttributeType_t type)
     case CUDNN_TYPE_CHAR: return 1;
     default: return 4;    /* enumerations */
     }
+}
+
+std::vector<char> bytes_behind(const void *start, size_t count)
+{
+    const char *first = static_cast<const char *>(start);
+    return {first, first + count};
 }
 
 bool has(const descriptor &d, int name)
@@ -183,6 +191,18 @@ cudnnStatus_t enter(const char *call)
     return (cudnnStatus_t)enter_call(call);
 }
 
+bool is_first(const descriptor &engine)
+{
+    return get<int64_t>(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX) == 0;
+}
+
+/* As a library does that allocates memory while a graph is made. */
+bool spoil_capture(const CUstream_st *stream)
+{
+    const std::unique_lock<std::mutex> hold = stream_lock();
+    return stream->capture && capture_forbids(stream) != cudaSuccess;
+}
+
 }    // namespace
 
 extern "C" {
@@ -273,12 +293,15 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const opaque,
     const descriptor &d = behind(opaque);
     *count = 1;
     if (name == CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) {
-        *static_cast<int64_t *>(values) = WORKSPACE_BYTES;
+        const descriptor &engine = part(d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+        const bool large = !is_first(engine) && is("second large");
+        *static_cast<int64_t *>(values) = large ? 1LL << 40 : +WORKSPACE_BYTES;
     } else if (name == CUDNN_ATTR_ENGINEHEUR_RESULTS) {
         *count = is("none") ? 0 : std::min<int64_t>(wanted, ENGINES);
         for (int64_t i = 0; i < *count; i++) {
             descriptor *engine = static_cast<descriptor *>(static_cast<void **>(values)[i]);
             engine->attributes = d.attributes;
+            engine->attributes[CUDNN_ATTR_ENGINE_GLOBAL_INDEX] = {1, bytes_behind(&i, sizeof i)};
             engine->finalized = true;
         }
     } else {
@@ -291,10 +314,12 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
                                   cudnnBackendDescriptor_t pack)
 {
     const cudnnStatus_t status = enter(__func__);
-    if (status != CUDNN_STATUS_SUCCESS || is("fail"))
+    const bool spoils = is("spoil") && spoil_capture(handle->stream);
+    if (status != CUDNN_STATUS_SUCCESS || is("fail") || spoils)
         return status != CUDNN_STATUS_SUCCESS ? status : CUDNN_STATUS_EXECUTION_FAILED;
-    const descriptor &graph = part(part(behind(plan), CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG),
-                                   CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+    const descriptor &engine = part(behind(plan), CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+    const descriptor &graph = part(engine, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+    const bool first = is_first(engine);
     const auto p = std::make_shared<program>();
     const int64_t operations = graph.attributes.at(CUDNN_ATTR_OPERATIONGRAPH_OPS).count;
     for (int64_t i = 0; i < operations; i++)
@@ -304,8 +329,9 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     check_memory("the workspace", workspace, WORKSPACE_BYTES);
     program_check_overlaps(*p, workspace, WORKSPACE_BYTES);
 
-    const bool wrong = is("wrong");
-    const double told_ms = is("slow") ? 1e5 : 0;
+    const bool wrong = is("wrong") || (first && is("first wrong"));
+    const bool slow = is("slow") || (first && (is("first slow") || is("second large")));
+    const double told_ms = slow ? 1e5 : 0;
     const std::unique_lock<std::mutex> hold = stream_lock();
     stream_check(handle->stream, __func__);
     stream_queue(handle->stream, {"cudnnBackendExecute", [=] {

@@ -24,6 +24,8 @@ SIMGPU_DEVICES=0 fails 1 'no GPU is visible'
 SIMGPU_DEVICES=2 fails 3 '3 ranks on this node, but 2 GPUs are visible' --train.global_batch=6
 SIMGPU_DEVICES=1 fails 2 'have the same GPU'
 SIMGPU_MEMORY=30000000 fails 1 'has no memory for'
+SIMGPU_SHARED=101375 fails 1 'gives a block 101375 bytes of shared memory, and the kernels need 101376; use another'
+fails 1 'set model.channels to at most 12672' --model.channels=12680 --model.heads=160
 
 # Without a driver, "auto" is the CPU.
 rm -rf auto

@@ -72,6 +72,7 @@ settings_of_process read_settings()
     s.seed = (uint64_t)number("SIMGPU_SEED", 1) * 1000003u + (uint64_t)(s.rank + 1);
     read_devices(s);
     s.memory_bytes = (size_t)number("SIMGPU_MEMORY", 8LL << 30);
+    s.shared_bytes = (size_t)number("SIMGPU_SHARED", 99 * 1024);
     s.ignored_event = (long)number("SIMGPU_IGNORE", 0);
     const char *const calls = getenv("SIMGPU_CALLS");
     s.calls_file = calls ? calls : "";
@@ -79,6 +80,8 @@ settings_of_process read_settings()
     s.epilogues = epilogues ? epilogues : "";
     if (epilogues && s.epilogues != "fast" && s.epilogues != "slow")
         refuse("SIMGPU_EPILOGUES", epilogues);
+    const char *const slow = getenv("SIMGPU_SLOW");
+    s.slow_kernels = slow ? slow : "";
     read_failure(s);
     return s;
 }

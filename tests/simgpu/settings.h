@@ -4,6 +4,8 @@
  *   SIMGPU_SEED      the order of threads, blocks and streams (default 1); ranks differ
  *   SIMGPU_DEVICES   how many GPUs there are (default 8); "none": no driver is installed
  *   SIMGPU_MEMORY    bytes of memory of a GPU (default 8 GiB)
+ *   SIMGPU_SHARED    bytes of shared memory that a GPU gives a block (default 99 KiB, the least that
+ *                    there is)
  *   SIMGPU_FAIL      "NAME:N:ERROR" lets the N-th call of NAME (from 1) return the number ERROR;
  *                    "@R" behind it: on rank R alone. calls.h says which names there are.
  *   SIMGPU_IGNORE    the number of an event, from 1 as they are made: nobody waits for it, streams run
@@ -14,6 +16,8 @@
  *
  *   SIMGPU_EPILOGUES "fast": by the device's events a product without an epilogue takes a second more
  *                    than it does; "slow": one with an epilogue
+ *   SIMGPU_SLOW      what names of kernels ("FILE:LINE") begin with, that by the device's events take
+ *                    a second more than they do
  *
  * CUDA_VISIBLE_DEVICES means what it means to the real runtime, with ordinals.
  */
@@ -31,13 +35,14 @@ struct settings_of_process {
     uint64_t seed;
     bool driver;
     std::vector<int> devices;    /* the visible ones, by the number that all processes have for them */
-    size_t memory_bytes;
+    size_t memory_bytes, shared_bytes;
     std::string fail_name;
     long fail_number;    /* 0: none */
     int fail_error;
     long ignored_event;    /* 0: none */
     std::string calls_file;
     std::string epilogues;    /* "", "fast" or "slow" */
+    std::string slow_kernels;    /* "": none */
     int rank;    /* -1: not started by mpirun */
 };
 

@@ -159,6 +159,24 @@ static void test_the_faster_runs(void **state)
     device_close(r.device);
 }
 
+/* The engine that cuDNN proposes first may be slow, or wrong. */
+static void test_a_better_engine_runs(void **state)
+{
+    (void)state;
+    static const char *const moods[] = {"first slow", "first wrong"};
+    struct rig r;
+    for (int i = 0; i < 2; i++) {
+        open_rig(&r, moods[i], true);
+        run_both(&r);
+        check_next(&r, 2);
+        device_close(r.device);
+    }
+    open_rig(&r, "second large", true);
+    run_both(&r);
+    check_next(&r, 0);
+    device_close(r.device);
+}
+
 /* Where cuDNN is not what it should be, nobody but the log hears of it. */
 static void test_a_bad_cudnn_harms_nothing(void **state)
 {
@@ -246,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_tune_it_is_our_own),
         cmocka_unit_test(test_the_faster_runs),
+        cmocka_unit_test(test_a_better_engine_runs),
         cmocka_unit_test(test_a_bad_cudnn_harms_nothing),
         cmocka_unit_test(test_what_cudnn_cannot_see_is_our_own),
         cmocka_unit_test(test_nothing_is_planned_for_who_does_not_attend),

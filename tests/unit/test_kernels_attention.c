@@ -174,6 +174,24 @@ static void test_attention_agrees_with_float64(void **state)
     bench_run(&options, check_all);
 }
 
+static void check_bare(struct bench *b)
+{
+    check_attention(b, false, false, false);
+}
+
+/* Each size is padded to another, or loaded otherwise: all fit the memory that a block of any GPU
+ * has. 18 queries are two tiles of fp32. */
+static void test_every_head_size_fits(void **state)
+{
+    (void)state;
+    enum { SMALLEST = 8, LARGEST = 128, SIZES = LARGEST - SMALLEST + 1, QUERIES = 18 };
+    static struct kernel_limits heads[SIZES];
+    for (int i = 0; i < SIZES; i++)
+        heads[i] = (struct kernel_limits){.N = QUERIES, .T = QUERIES, .C = SMALLEST + i,
+                                          .F = 1, .NH = 1, .HS = SMALLEST + i, .V = 1};
+    bench_run_shapes(&options, heads, SIZES, check_bare);
+}
+
 /* Masks are about as thin as the rate says, keep the expectation, and differ wherever a coordinate
  * does. */
 static void test_dropout_drops_its_share(void **state)
@@ -212,6 +230,7 @@ int main(int argc, char **argv)
     options = bench_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention_agrees_with_float64),
+        cmocka_unit_test(test_every_head_size_fits),
         cmocka_unit_test(test_dropout_drops_its_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
