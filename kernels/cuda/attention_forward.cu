@@ -140,7 +140,9 @@ __global__ void __launch_bounds__(ATTENTION_THREADS)
             hide<N>(s, rows, shared.shown[stage], start);
         advance<N, HSP>(s, o, rows, scale);
         if (a.dropout.threshold)
+#pragma unroll
             for (int j = 0; j < N / 8; j++)
+#pragma unroll
                 for (int r = 0; r < 2; r++)
                     drop_pair(s[j].x + 2 * r, a.dropout, rows.query[r],
                               start + j * 8 + threadIdx.x % 4 * 2, b, head);

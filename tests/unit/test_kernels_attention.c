@@ -94,9 +94,10 @@ static struct problem make_problem(struct bench *b, bool masked, bool packed, bo
     return a;
 }
 
-static void check_attention(struct bench *b, bool masked, bool packed, bool dropping)
+/* The kernels' results beside what is expected of `p`, with what of it is masked and packed. */
+static void compare(struct bench *b, const struct problem *p, bool masked, bool packed)
 {
-    struct problem a = make_problem(b, masked, packed, dropping);
+    struct problem a = *p;
     const int64_t N = b->s.N, W = (int64_t)a.NH * a.HS;
     const void *qkv = bench_act(b, a.qkv, N * 3 * W), *dout = bench_act(b, a.dout, N * W);
     const uint8_t *mask = masked ? bench_put(b, a.mask, (size_t)N) : NULL;
@@ -121,6 +122,12 @@ static void check_attention(struct bench *b, bool masked, bool packed, bool drop
             assert_true(isinf(got_lse[i]) && got_lse[i] > 0);
         else
             assert_true(fabs((double)got_lse[i] - a.lse[i]) < b->bound * (1 + fabs(a.lse[i])));
+}
+
+static void check_attention(struct bench *b, bool masked, bool packed, bool dropping)
+{
+    const struct problem a = make_problem(b, masked, packed, dropping);
+    compare(b, &a, masked, packed);
 }
 
 /* Position after position against a cache: what attention over the whole sequence gives. */
@@ -192,6 +199,26 @@ static void test_every_head_size_fits(void **state)
     bench_run_shapes(&options, heads, SIZES, check_bare);
 }
 
+/* Where the terms of a sum have one sign, what every step of it loses adds up. */
+static void check_one_sign(struct bench *b)
+{
+    struct problem a = make_problem(b, false, false, false);
+    const int64_t N = b->s.N, W = (int64_t)a.NH * a.HS;
+    for (int64_t i = 0; i < N * 3 * W; i++)
+        a.qkv[i] = fabsf(a.qkv[i]);
+    for (int64_t i = 0; i < N * W; i++)
+        a.dout[i] = fabsf(a.dout[i]);
+    compare(b, &a, false, false);
+}
+
+static void test_long_rows(void **state)
+{
+    (void)state;
+    static const struct kernel_limits rows[] = {
+        {.N = 2048, .T = 2048, .C = 16, .F = 1, .NH = 1, .HS = 16, .V = 1}};
+    bench_run_shapes(&options, rows, 1, check_one_sign);
+}
+
 /* Masks are about as thin as the rate says, keep the expectation, and differ wherever a coordinate
  * does. */
 static void test_dropout_drops_its_share(void **state)
@@ -231,6 +258,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention_agrees_with_float64),
         cmocka_unit_test(test_every_head_size_fits),
+        cmocka_unit_test(test_long_rows),
         cmocka_unit_test(test_dropout_drops_its_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
