@@ -44,6 +44,9 @@ public:
 
     /* Whether all ranks have met; looks for them. */
     bool has_met();
+    /* Whether all ranks have made the call that this one made last; looks for them. */
+    void begin_meeting();
+    bool meets();
     /* Work for a stream. */
     static work work_of(const std::shared_ptr<communicator> &self, const collective &what);
     /* Ends all its collectives, whatever they were doing. */
@@ -73,7 +76,7 @@ private:
     void fail(ncclResult_t status, const std::string &text);
 
     const int number;    /* of this communicator in this process; the same on all ranks */
-    std::unique_ptr<exchange> greeting, headers, data;
+    std::unique_ptr<exchange> greeting, meeting, headers, data;
     bool met = false;
     uint64_t begun = 0;    /* collectives */
 
