@@ -44,8 +44,9 @@ public:
 
     /* Whether all ranks have met; looks for them. */
     bool has_met();
-    /* Whether all ranks have made the call that this one made last; looks for them. */
+    /* This rank makes a call that is done when all ranks have made it. */
     void begin_meeting();
+    /* Whether they have; looks for them. */
     bool meets();
     /* Work for a stream. */
     static work work_of(const std::shared_ptr<communicator> &self, const collective &what);
