@@ -38,7 +38,7 @@
 enum {
     YIELD_US = 1000,      /* asking without a pause, for what mostly is done by then */
     PAUSE_US = 50,        /* between two looks after that */
-    RIDERS = 16,          /* doubles that ride with a bucket, about */
+    RIDERS = 7,           /* doubles that ride with a bucket; about, for it is no other algorithm */
 };
 
 struct nccl {

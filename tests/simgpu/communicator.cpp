@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 namespace simgpu {
@@ -172,6 +173,11 @@ bool communicator::meets()
     if (meeting && meeting->finished())
         meeting.reset();
     return !meeting;
+}
+
+bool communicator::connects(const collective &what)
+{
+    return connected.insert({(int)what.kind, (int)what.type, std::ilogb((double)what.count)}).second;
 }
 
 /* ---- collectives, on the device's thread ---- */

@@ -33,6 +33,7 @@ namespace {
 
 std::string &last_text = *new std::string;
 thread_local int group_depth;
+thread_local bool group_meets;    /* one of its collectives does */
 thread_local std::vector<std::pair<ncclComm *, std::function<void()>>> group;
 
 ncclResult_t enter(const char *call)
@@ -76,10 +77,10 @@ ncclResult_t conclude(ncclComm *comm, std::function<void()> effect)
     return ncclInProgress;
 }
 
-/* Of a call that every rank makes. */
-ncclResult_t conclude_together(ncclComm *comm, std::function<void()> effect)
+/* Of a call that every rank makes; it waits for the others if `meets`. */
+ncclResult_t conclude_together(ncclComm *comm, bool meets, std::function<void()> effect)
 {
-    if (!settings().meet || comm->blocking)
+    if (!meets || comm->blocking)
         return conclude(comm, std::move(effect));
     comm->shared->begin_meeting();
     comm->effects.push_back(std::move(effect));
@@ -117,11 +118,14 @@ ncclResult_t queue(const char *call, ncclComm *comm, const collective &what, cud
         collective.kept_by_graph = shared->in_graphs;
         stream_queue(stream, std::move(collective));
     };
+    const bool connects = comm->shared->connects(what);
+    const bool meets = settings().meet == "always" || (settings().meet == "first" && connects);
     if (group_depth > 0) {
         group.emplace_back(comm, effect);
+        group_meets |= meets;
         return ncclSuccess;
     }
-    return conclude_together(comm, effect);
+    return conclude_together(comm, meets, effect);
 }
 
 }    // namespace
@@ -224,7 +228,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm)
         return status;
     need_idle(comm, __func__);
     need_no_graphs(comm, __func__);
-    return conclude_together(comm, [shared = comm->shared] { device_wait(shared->order->last); });
+    return conclude_together(comm, settings().meet == "always", [shared = comm->shared] { device_wait(shared->order->last); });
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t comm)
@@ -299,7 +303,9 @@ ncclResult_t ncclGroupEnd(void)
     for (const auto &[comm, effect] : members)
         if (comm != members[0].first)
             fault("%s: a group over two communicators is not simulated", __func__);
-    return conclude_together(members[0].first, [members] {
+    const bool meets = group_meets;
+    group_meets = false;
+    return conclude_together(members[0].first, meets, [members] {
         for (const auto &[comm, effect] : members)
             effect();
     });

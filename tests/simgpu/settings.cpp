@@ -81,7 +81,10 @@ settings_of_process read_settings()
         refuse("SIMGPU_EPILOGUES", epilogues);
     read_call("SIMGPU_FAIL", s.rank, &s.fail_name, &s.fail_number, &s.fail_error);
     read_call("SIMGPU_LATE", s.rank, &s.late_name, &s.late_number, &s.late_s);
-    s.meet = number("SIMGPU_MEET", 0) != 0;
+    const char *const meet = getenv("SIMGPU_MEET");
+    s.meet = meet ? meet : "";
+    if (meet && s.meet != "always" && s.meet != "first")
+        refuse("SIMGPU_MEET", meet);
     s.multicast_devices = (int)number("SIMGPU_MULTICAST", 0);
     return s;
 }

@@ -7,8 +7,9 @@
  *   SIMGPU_FAIL      "NAME:N:ERROR" lets the N-th call of NAME (from 1) return the number ERROR;
  *                    "@R" behind it: on rank R alone. calls.h says which names there are.
  *   SIMGPU_LATE      "NAME:N:S" lets the N-th call of NAME take S seconds more; "@R" as above
- *   SIMGPU_MEET      1: a collective's call, the end of a group and ncclCommFinalize are in progress until
- *                    every rank has made the same, as while NCCL connects ranks
+ *   SIMGPU_MEET      "always": a collective's call, the end of a group and ncclCommFinalize are in progress until
+ *                    every rank has made the same, as with NVLS; "first": only the first of each kind,
+ *                    type and order of magnitude, for which NCCL connects ranks
  *   SIMGPU_MULTICAST how many GPUs, from the first, have switches that can add (default 0)
  *   SIMGPU_IGNORE    the number of an event, from 1 as they are made: nobody waits for it, streams run
  *                    on and the host is told that it has happened. What is then still right did not
@@ -42,7 +43,7 @@ struct settings_of_process {
     std::string late_name;
     long late_number;    /* 0: none */
     int late_s;
-    bool meet;
+    std::string meet;    /* "", "always" or "first" */
     int multicast_devices;
     long ignored_event;    /* 0: none */
     std::string calls_file;
