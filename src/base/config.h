@@ -138,7 +138,7 @@ struct config {
         int64_t answer, init, data, step, validation, save;
     } deadline;
     struct {
-        double bucket_megabytes;
+        double bucket_megabytes;  /* 0: by the device */
     } comm;
 
     bool *given;    /* by key: set by the preset, the file or the command line, not a default; for

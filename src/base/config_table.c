@@ -228,8 +228,8 @@ const struct config_key config_keys[] = {
         "s: the same while it validates or writes samples"),
     INT("deadline.save", deadline.save, "1800", 1, 1e9, "s: the same while it saves"),
 
-    DOUBLE("comm.bucket_megabytes", comm.bucket_megabytes, "4", 0.01, 1024,
-           "gradients summed over ranks at a time"),
+    DOUBLE("comm.bucket_megabytes", comm.bucket_megabytes, "0", 0, 1024,
+           "gradients summed over ranks at a time; 0: 4 on CPUs, 25 on GPUs"),
 };
 const int config_key_count = sizeof config_keys / sizeof config_keys[0];
 

@@ -12,22 +12,37 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+/* Buckets begin at a multiple of so many elements: NCCL moves less at a time from elsewhere. */
+enum { GRAIN = 1024 };
+
+/* Without being told. Over GPUs every sum costs the host a call, which may start a thread of
+ * NCCL's, and the network is fast. */
+enum { HOST_BUCKET_BYTES = 4000000, DEVICE_BUCKET_BYTES = 25000000 };
+
 struct buckets {
     struct comm *comm;
     const struct collectives *collectives;    /* NULL in a world of one rank */
     void *self;                               /* theirs; NULL until they are open */
     float *gradients;
     int64_t count;
-    int64_t elements;            /* of a bucket; the first one may have fewer */
+    int64_t elements;            /* of a bucket, in whole grains; the first one may have fewer, the
+                                  * last a part of a grain more */
     int n;
     int begun;                   /* buckets of this step, counted from the last */
     int64_t ready;               /* elements from here on are final */
 };
 
-/* Where bucket i begins, from 0 to n; all are full but the first. */
+static int64_t whole_grains(int64_t count)
+{
+    return count / GRAIN * GRAIN;
+}
+
+/* Where bucket i begins, from 0 to n. */
 static int64_t start_of(const struct buckets *b, int i)
 {
-    return i > 0 ? b->count - (b->n - i) * b->elements : 0;
+    if (i == b->n)
+        return b->count;
+    return i > 0 ? whole_grains(b->count) - (b->n - i) * b->elements : 0;
 }
 
 static struct sum bucket(const struct buckets *b, int i)
@@ -36,6 +51,14 @@ static struct sum bucket(const struct buckets *b, int i)
         .values = b->gradients + start_of(b, i), .count = start_of(b, i + 1) - start_of(b, i),
         .type = SUM_FLOAT,
     };
+}
+
+static int64_t bucket_elements(const struct device *device, size_t bytes)
+{
+    if (bytes == 0)
+        bytes = device_memory_is_host(device) ? HOST_BUCKET_BYTES : DEVICE_BUCKET_BYTES;
+    const int64_t elements = whole_grains((int64_t)(bytes / sizeof(float)));
+    return elements > GRAIN ? elements : GRAIN;
 }
 
 struct error *buckets_prepare(struct comm *comm, struct device *device)
@@ -55,7 +78,8 @@ static struct error *open_collectives(struct buckets *b, struct device *device, 
     TRY(collectives_for(&b->collectives, device, in_tree));
     return b->collectives->open(&b->self, &(struct collectives_options){
         .comm = b->comm, .device = device, .memory = b->gradients,
-        .memory_bytes = (size_t)b->count * sizeof(float), .most = b->n + 1});
+        .memory_bytes = (size_t)b->count * sizeof(float), .most = b->n + 1,
+        .first = start_of(b, 1), .each = b->n > 1 ? b->elements : 0});
 }
 
 struct error *buckets_create(struct buckets **out, struct comm *comm, struct device *device,
@@ -68,8 +92,10 @@ struct error *buckets_create(struct buckets **out, struct comm *comm, struct dev
     b->comm = comm;
     b->gradients = gradients;
     b->count = b->ready = count;
-    b->elements = bucket_bytes < 4096 ? 1024 : (int64_t)(bucket_bytes / sizeof(float));
-    b->n = (int)((count + b->elements - 1) / b->elements);
+    b->elements = bucket_elements(device, bucket_bytes);
+    b->n = (int)((whole_grains(count) + b->elements - 1) / b->elements);
+    if (b->n == 0)
+        b->n = 1;
     e = check_counts(b, bucket_bytes);
     if (!e && comm_world_size(comm) > 1)
         e = open_collectives(b, device, in_tree);

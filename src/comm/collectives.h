@@ -26,8 +26,11 @@ struct collectives_options {
     struct comm *comm;
     struct device *device;
     void *memory;              /* most of what will be summed, of device_allocate_shared */
-    size_t memory_bytes;
+    size_t memory_bytes;       /* all zeros, and stays so */
     int most;                  /* sums begun between two waits */
+    /* How the memory, as floats, will be cut: one sum of `first` with scalars, and behind it sums
+     * of `each`; 0: there are none. */
+    int64_t first, each;
 };
 
 struct collectives {

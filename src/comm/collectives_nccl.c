@@ -7,8 +7,12 @@
  * all sums. So the host only queues, and all of it may become part of a graph.
  *
  * The communicator is non-blocking: no call waits inside NCCL for another rank, so that this thread
- * can always give up. A call that is not done yet is asked about until it is, or until the
- * deadline.
+ * can always give up. A call that is not done yet is asked about until it is. Where all ranks come
+ * at once, to connect and to leave, there is a deadline of its own. Not for a sum: its call may be
+ * in progress until the slowest rank has made the same one, at the first use of an algorithm and,
+ * with NVLS and registered memory, at every use, also while a graph is made; and one rank may read,
+ * save or write samples for long. That is a wait like any other, over which the watch (watch.h)
+ * keeps guard.
  *
  * Sums are ncclSum in fp32: ncclAvg multiplies with a rounded 1 / n, and bf16 would round at every
  * hop.
@@ -16,18 +20,26 @@
 #include "comm/collectives.h"
 
 #include "base/clock.h"
-#include "comm/library_nccl.h"
+#include "base/log.h"
+#include "comm/places_nccl.h"
 #include "device/device_cuda.h"
 
+#include <math.h>
 #include <nccl.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <time.h>
 
-#define CONNECT_S 60.0    /* for a call that connects ranks; and as much again for every 64 of them */
-#define LEAVE_S 10.0      /* for taking leave of ranks that may be gone */
+#define CONNECT_S 60.0    /* to connect ranks; and as much again for every 64 of them */
+#define LEAVE_S 5.0       /* to take leave of ranks that do so too */
+
+enum {
+    YIELD_US = 1000,      /* asking without a pause, for what mostly is done by then */
+    PAUSE_US = 50,        /* between two looks after that */
+    RIDERS = 7,           /* doubles that ride with a bucket; about, for it is no other algorithm */
+};
 
 struct nccl {
     struct comm *comm;
@@ -38,7 +50,8 @@ struct nccl {
     struct device_event **ready;    /* one a sum: its values are final */
     struct device_event *done;      /* all sums */
     int given;                      /* sums since the last wait */
-    double deadline_s;
+    double connect_s;
+    bool connected;
 };
 
 /* ---- errors ---- */
@@ -47,91 +60,63 @@ static struct error *describe(const struct nccl *s, ncclResult_t result, const c
 {
     const char *more = ncclGetLastError(s->world);
     return error_new(ERROR_COMMUNICATION, "%s on rank %d of host %s (%s): %s%s%s; NCCL_DEBUG=INFO "
-                     "tells more", call, comm_rank(s->comm), comm_host(s->comm),
+                     "tells more%s", call, comm_rank(s->comm), comm_host(s->comm),
                      device_description(s->device), ncclGetErrorString(result),
-                     more && *more ? ": " : "", more ? more : "");
+                     more && *more ? ": " : "", more ? more : "",
+                     s->connected ? "" : ", and NCCL_NVLS_ENABLE=0 does without NVLink's switches");
 }
 
-/* Waits until a call is done that may go on behind its return. */
-static struct error *finish(const struct nccl *s, ncclResult_t result, const char *call,
-                            double seconds)
+static struct error *too_late(const struct nccl *s, const char *call, double seconds)
 {
-    const double end_s = clock_now_s() + seconds;
+    return error_new(ERROR_COMMUNICATION, "%s on rank %d of host %s is not done after %.0f s: GPUs "
+                     "cannot reach each other; look at NCCL_SOCKET_IFNAME, and at what "
+                     "NCCL_DEBUG=INFO prints", call, comm_rank(s->comm), comm_host(s->comm),
+                     seconds);
+}
+
+/* ---- calls that go on behind their return ---- */
+
+/* Between two looks at what began at `since_s`. */
+static void pause_polling(double since_s)
+{
+    if (clock_now_s() - since_s < 1e-6 * YIELD_US)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_US * 1000L}, NULL);
+}
+
+/* What has become of a call that returned `result`: ncclInProgress if it is not done by then. */
+static ncclResult_t settle(const struct nccl *s, ncclResult_t result, double seconds)
+{
+    const double since_s = clock_now_s();
     while (result == ncclInProgress) {
         const ncclResult_t asked = ncclCommGetAsyncError(s->world, &result);
         if (asked != ncclSuccess)
-            result = asked;
-        if (result == ncclInProgress && clock_now_s() > end_s)
-            return error_new(ERROR_COMMUNICATION, "%s on rank %d of host %s is not done after %.0f "
-                             "s: GPUs cannot reach each other; look at NCCL_SOCKET_IFNAME, and at "
-                             "what NCCL_DEBUG=INFO prints", call, comm_rank(s->comm),
-                             comm_host(s->comm), seconds);
-        sched_yield();
+            return asked;
+        if (result == ncclInProgress && clock_now_s() - since_s > seconds)
+            return result;
+        if (result == ncclInProgress)
+            pause_polling(since_s);
     }
-    return result == ncclSuccess ? NULL : describe(s, result, call);
+    return result;
 }
 
+static struct error *finish(const struct nccl *s, ncclResult_t result, const char *call,
+                            double seconds)
+{
+    const ncclResult_t end = settle(s, result, seconds);
+    if (end == ncclInProgress)
+        return too_late(s, call, seconds);
+    return end == ncclSuccess ? NULL : describe(s, end, call);
+}
+
+/* Of a call that all ranks make at once. */
 static struct error *check(const struct nccl *s, ncclResult_t result, const char *call)
 {
-    return finish(s, result, call, s->deadline_s);
+    return finish(s, result, call, s->connect_s);
 }
 
-/* ---- before: the library, and a GPU for every rank ---- */
-
-/* What a rank brings; compared byte by byte. */
-struct place {
-    char host[128];
-    unsigned char gpu[16];    /* its UUID */
-    int version;
-};
-
-/* Of NCCL 2.27 and 2.28, where some ranks fail to set up NVLS the others hang. With 1 instead of
- * the default, failing is an error. */
-static void tame_nvls(int version)
-{
-    if (version < NCCL_VERSION(2, 29, 0))
-        setenv("NCCL_NVLS_ENABLE", "1", 0);
-}
-
-static struct error *find_place(struct place *place, const struct comm *comm,
-                                const struct device *device)
-{
-    struct cudaDeviceProp properties;
-    int ordinal;
-    TRY(nccl_load());
-    const ncclResult_t result = ncclGetVersion(&place->version);
-    if (result != ncclSuccess)
-        return error_new(ERROR_COMMUNICATION, "ncclGetVersion: %s", ncclGetErrorString(result));
-    tame_nvls(place->version);
-    TRY(device_cuda_check(device, cudaGetDevice(&ordinal), "cudaGetDevice"));
-    TRY(device_cuda_check(device, cudaGetDeviceProperties(&properties, ordinal),
-                          "cudaGetDeviceProperties"));
-    memcpy(place->gpu, &properties.uuid, sizeof place->gpu);
-    snprintf(place->host, sizeof place->host, "%s", comm_host(comm));
-    return NULL;
-}
-
-/* NCCL lets ranks share a GPU only if it takes them for different hosts, or is told to. */
-static bool may_share_gpu(void)
-{
-    return getenv("NCCL_HOSTID") || getenv("NCCL_MULTI_RANK_GPU_ENABLE");
-}
-
-static struct error *compare_places(const struct place *all, int n)
-{
-    for (int r = 0; r < n; r++) {
-        if (all[r].version != all[0].version)
-            return error_new(ERROR_COMMUNICATION, "rank 0 (%s) has NCCL %d, rank %d (%s) has %d; "
-                             "the same libnccl.so must be found on every host", all[0].host,
-                             all[0].version, r, all[r].host, all[r].version);
-        for (int other = 0; other < r && !may_share_gpu(); other++)
-            if (!memcmp(all[r].gpu, all[other].gpu, sizeof all[r].gpu))
-                return error_new(ERROR_USAGE, "ranks %d and %d (host %s) have the same GPU: every "
-                                 "rank needs its own; start at most as many ranks a host as it has "
-                                 "GPUs, and look at CUDA_VISIBLE_DEVICES", other, r, all[r].host);
-    }
-    return NULL;
-}
+/* ---- before: memory that GPUs share ---- */
 
 static struct error *share_allocate(void **out, size_t bytes)
 {
@@ -148,20 +133,104 @@ static void share_release(void *memory)
 
 static struct error *nccl_prepare(struct comm *comm, struct device *device)
 {
-    const int n = comm_world_size(comm);
-    struct place mine = {0};
-    TRY(comm_agree(comm, find_place(&mine, comm, device)));
-    struct place *all = calloc((size_t)n, sizeof *all);
-    if (!all)
-        return error_new(ERROR_MEMORY, "no memory for the places of %d ranks", n);
-    struct error *e = comm_all_gather(comm, &mine, all, sizeof mine);
-    if (!e)
-        e = comm_agree(comm, compare_places(all, n));
-    free(all);
-    TRY(e);
     static const struct device_sharing sharing = {share_allocate, share_release};
+    TRY(places_nccl_prepare(comm, device));
     device_share_with(device, &sharing);
     return NULL;
+}
+
+/* ---- sums ---- */
+
+static ncclResult_t queue(struct nccl *s, const struct sum *sum)
+{
+    const ncclDataType_t type = sum->type == SUM_FLOAT ? ncclFloat : ncclDouble;
+    return ncclAllReduce(sum->values, sum->values, (size_t)sum->count, type, ncclSum, s->world,
+                         device_cuda_stream_of(s->device, STREAM_COMMUNICATION));
+}
+
+static struct error *queue_group(struct nccl *s, const struct sum *sums, int n, double seconds)
+{
+    if (n == 1)
+        return finish(s, queue(s, sums), "ncclAllReduce", seconds);
+    TRY(finish(s, ncclGroupStart(), "ncclGroupStart", seconds));
+    ncclResult_t failed = ncclSuccess;
+    for (int i = 0; i < n; i++) {
+        const ncclResult_t result = queue(s, &sums[i]);
+        if (result != ncclSuccess && result != ncclInProgress)
+            failed = result;
+    }
+    struct error *e = finish(s, ncclGroupEnd(), "ncclGroupEnd", seconds);    /* in any case */
+    if (failed == ncclSuccess)
+        return e;
+    error_destroy(e);
+    return describe(s, failed, "ncclAllReduce");
+}
+
+static struct error *begin_sums(struct nccl *s, const struct sum *sums, int n, double seconds)
+{
+    if (s->given >= s->most)
+        BUG("more than %d sums between two waits", s->most);
+    struct device_event *ready = s->ready[s->given++];
+    device_event_record(ready, STREAM_COMPUTE);
+    device_event_wait(ready, STREAM_COMMUNICATION);
+    return queue_group(s, sums, n, seconds);
+}
+
+/* Noted as a wait whether it comes to one or not, so that all ranks count the same ones. */
+static void nccl_sum_begin(void *self, const struct sum *sums, int n)
+{
+    struct nccl *s = self;
+    comm_begin_wait(s->comm, "ranks to begin a sum");
+    struct error *e = begin_sums(s, sums, n, (double)INFINITY);
+    comm_end_wait(s->comm);
+    if (e)
+        device_fail(s->device, e);
+}
+
+static struct error *nccl_wait(void *self)
+{
+    struct nccl *s = self;
+    s->given = 0;
+    device_event_record(s->done, STREAM_COMMUNICATION);
+    device_event_wait(s->done, STREAM_COMPUTE);
+    return NULL;
+}
+
+static struct error *nccl_check(void *self)
+{
+    const struct nccl *s = self;
+    ncclResult_t result = ncclSuccess;
+    const ncclResult_t asked = ncclCommGetAsyncError(s->world, &result);
+    if (asked != ncclSuccess)
+        result = asked;
+    return result == ncclSuccess || result == ncclInProgress
+               ? NULL
+               : describe(s, result, "a sum of gradients by NCCL");
+}
+
+/* ---- the first sums ---- */
+
+/*
+ * NCCL connects ranks where an algorithm is first used, and takes memory for it. Here all ranks are
+ * in step, so it is done now, by the sums of a step: a bucket of each length, one of them with
+ * scalars, for which algorithm it is follows from the length. The gradients are zeros before and
+ * after. What the device does of it nobody waits for: it is in order with the first step.
+ */
+static struct error *try_sums(struct nccl *s, const struct collectives_options *o)
+{
+    void *riders;
+    float *const memory = o->memory;
+    TRY(device_allocate(s->device, &riders, RIDERS * sizeof(double), "scalars of the first sum"));
+    const struct sum whole = {.values = memory + o->first, .count = o->each, .type = SUM_FLOAT};
+    const struct sum last[] = {
+        {.values = memory, .count = o->first, .type = SUM_FLOAT},
+        {.values = riders, .count = RIDERS, .type = SUM_DOUBLE}};
+    device_zero(s->device, memory, o->memory_bytes);
+    if (o->each > 0)
+        TRY(begin_sums(s, &whole, 1, s->connect_s));
+    TRY(begin_sums(s, last, 2, s->connect_s));
+    TRY(nccl_wait(s));
+    return device_check(s->device);
 }
 
 /* ---- life ---- */
@@ -185,7 +254,8 @@ static struct error *connect_ranks(struct nccl *s)
     return comm_agree(s->comm, check(s, result, "ncclCommInitRankConfig"));
 }
 
-/* So that peers and network read and write the gradients in place. */
+/* For NVLS, whose switches then add the gradients in place. Rings and trees register nothing for
+ * sums in place: they go through buffers of NCCL's. */
 static struct error *register_memory(struct nccl *s, const struct collectives_options *o)
 {
     return check(s, ncclCommRegister(s->world, o->memory, o->memory_bytes, &s->registration),
@@ -223,13 +293,16 @@ static struct error *nccl_open(void **self, const struct collectives_options *op
     s->comm = options->comm;
     s->device = options->device;
     s->most = options->most;
-    s->deadline_s = CONNECT_S * (1 + comm_world_size(s->comm) / 64);
+    s->connect_s = CONNECT_S * (1 + comm_world_size(s->comm) / 64);
     if ((e = connect_ranks(s)))
         goto fail;
     if ((e = comm_agree(s->comm, register_memory(s, options))))
         goto fail;
-    if ((e = create_events(s)))
+    if ((e = comm_agree(s->comm, create_events(s))))
         goto fail;
+    if ((e = comm_agree(s->comm, try_sums(s, options))))
+        goto fail;
+    s->connected = true;
     *self = s;
     return NULL;
 
@@ -238,78 +311,36 @@ fail:
     return error_context(e, "connecting the GPUs");
 }
 
-/* Collective: until the last rank's last sum is done. */
+/* Without taking leave: nothing is lost with it once all sums are done. */
+static struct error *leave_late(struct nccl *s, int64_t late)
+{
+    if (comm_rank(s->comm) == 0)
+        log_warning("NCCL did not take leave within %.0f s on %lld of %d ranks; they end without "
+                    "it, as all sums are done", LEAVE_S, (long long)late, comm_world_size(s->comm));
+    (void)ncclCommAbort(s->world);
+    s->world = NULL;
+    return NULL;
+}
+
+/* Collective: until the last rank's last sum is done. NCCL waits for all ranks to do this, so they
+ * are brought together first; and none gives up before all have tried. */
 static struct error *nccl_end(void *self)
 {
     struct nccl *s = self;
     TRY(check(s, ncclCommDeregister(s->world, s->registration), "ncclCommDeregister"));
-    TRY(finish(s, ncclCommFinalize(s->world), "ncclCommFinalize", LEAVE_S));
+    TRY(comm_barrier(s->comm));
+    const ncclResult_t left = settle(s, ncclCommFinalize(s->world), LEAVE_S);
+    if (left != ncclSuccess && left != ncclInProgress)
+        return describe(s, left, "ncclCommFinalize");
+    int64_t late = left == ncclInProgress;
+    TRY(comm_sum_int64(s->comm, &late, 1));
+    if (late > 0)
+        return leave_late(s, late);
     const ncclResult_t result = ncclCommDestroy(s->world);
     s->world = NULL;
     return result == ncclSuccess ? NULL
                                  : error_new(ERROR_COMMUNICATION, "ncclCommDestroy: %s",
                                              ncclGetErrorString(result));
-}
-
-/* ---- sums ---- */
-
-static ncclResult_t queue(struct nccl *s, const struct sum *sum)
-{
-    const ncclDataType_t type = sum->type == SUM_FLOAT ? ncclFloat : ncclDouble;
-    return ncclAllReduce(sum->values, sum->values, (size_t)sum->count, type, ncclSum, s->world,
-                         device_cuda_stream_of(s->device, STREAM_COMMUNICATION));
-}
-
-static struct error *queue_group(struct nccl *s, const struct sum *sums, int n)
-{
-    if (n == 1)
-        return check(s, queue(s, sums), "ncclAllReduce");
-    TRY(check(s, ncclGroupStart(), "ncclGroupStart"));
-    ncclResult_t failed = ncclSuccess;
-    for (int i = 0; i < n; i++) {
-        const ncclResult_t result = queue(s, &sums[i]);
-        if (result != ncclSuccess && result != ncclInProgress)
-            failed = result;
-    }
-    struct error *e = check(s, ncclGroupEnd(), "ncclGroupEnd");    /* in any case */
-    if (failed == ncclSuccess)
-        return e;
-    error_destroy(e);
-    return describe(s, failed, "ncclAllReduce");
-}
-
-static void nccl_sum_begin(void *self, const struct sum *sums, int n)
-{
-    struct nccl *s = self;
-    if (s->given >= s->most)
-        BUG("more than %d sums between two waits", s->most);
-    struct device_event *ready = s->ready[s->given++];
-    device_event_record(ready, STREAM_COMPUTE);
-    device_event_wait(ready, STREAM_COMMUNICATION);
-    struct error *e = queue_group(s, sums, n);
-    if (e)
-        device_fail(s->device, e);
-}
-
-static struct error *nccl_wait(void *self)
-{
-    struct nccl *s = self;
-    s->given = 0;
-    device_event_record(s->done, STREAM_COMMUNICATION);
-    device_event_wait(s->done, STREAM_COMPUTE);
-    return NULL;
-}
-
-static struct error *nccl_check(void *self)
-{
-    const struct nccl *s = self;
-    ncclResult_t result = ncclSuccess;
-    const ncclResult_t asked = ncclCommGetAsyncError(s->world, &result);
-    if (asked != ncclSuccess)
-        result = asked;
-    return result == ncclSuccess || result == ncclInProgress
-               ? NULL
-               : describe(s, result, "a sum of gradients by NCCL");
 }
 
 const struct collectives collectives_nccl = {

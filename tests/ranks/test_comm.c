@@ -236,7 +236,7 @@ static void test_buckets_sum_in_every_pattern_of_readiness(void **state)
 {
     (void)state;
     const int64_t counts[] = {1, 1023, 1024, 1025, 10007, 300000};
-    const size_t bucket_bytes[] = {1, 4096, 100000, 1 << 28};
+    const size_t bucket_bytes[] = {0, 1, 4096, 50001, 1 << 28};
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
         for (size_t b = 0; b < sizeof bucket_bytes / sizeof *bucket_bytes; b++) {
             struct summing s;
@@ -254,7 +254,7 @@ static void test_buckets_serve_many_steps(void **state)
     enum { STEPS = 300 };
     struct summing s;
     summing_open(&s, 5000, 4096, false);
-    assert_int_equal(buckets_count(s.buckets), 5);
+    assert_int_equal(buckets_count(s.buckets), 4);    /* the last one with what is left over */
     for (int step = 0; step < STEPS; step++)
         sum_and_check(&s, step);
     summing_close(&s);

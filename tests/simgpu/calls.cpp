@@ -5,11 +5,13 @@
 #include "fault.h"
 #include "settings.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 
 namespace simgpu {
 
@@ -34,13 +36,25 @@ void write_counts()
 
 }    // namespace
 
-int injected_failure(const char *name)
+namespace {
+
+long count_call(const char *name)
 {
     const std::lock_guard<std::mutex> hold(c.lock);
     if (c.calls.empty() && !settings().calls_file.empty())
         atexit(write_counts);
-    const long n = ++c.calls[name];
-    return n == settings().fail_number && settings().fail_name == name ? settings().fail_error : 0;
+    return ++c.calls[name];
+}
+
+}    // namespace
+
+int injected_failure(const char *name)
+{
+    const settings_of_process &s = settings();
+    const long n = count_call(name);
+    if (n == s.late_number && s.late_name == name)
+        std::this_thread::sleep_for(std::chrono::seconds(s.late_s));
+    return n == s.fail_number && s.fail_name == name ? s.fail_error : 0;
 }
 
 int enter_call(const char *name)

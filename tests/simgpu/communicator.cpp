@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 namespace simgpu {
@@ -19,7 +20,7 @@ namespace simgpu {
 namespace {
 
 constexpr int FIRST_TAG = 20000;
-enum { GREETING, HEADER, DATA, TAGS };
+enum { GREETING, MEETING, HEADER, DATA, TAGS };
 
 /* What ranks tell one another when they meet. */
 struct greeting_of_rank {
@@ -161,6 +162,24 @@ void communicator::check_greetings()
     }
 }
 
+void communicator::begin_meeting()
+{
+    meeting = std::make_unique<exchange>(FIRST_TAG + number * TAGS + MEETING, rank, size,
+                                         std::vector<char>(1));
+}
+
+bool communicator::meets()
+{
+    if (meeting && meeting->finished())
+        meeting.reset();
+    return !meeting;
+}
+
+bool communicator::connects(const collective &what)
+{
+    return connected.insert({(int)what.kind, (int)what.type, std::ilogb((double)what.count)}).second;
+}
+
 /* ---- collectives, on the device's thread ---- */
 
 /* What a rank is about to do; all of it must be the same on all. */
@@ -208,6 +227,8 @@ void communicator::begin(const collective &what)
     const int injected = injected_failure("collective");
     if (injected)
         return fail((ncclResult_t)injected, "an injected failure");
+    if ((uintptr_t)what.send % 16 != 0)
+        injected_failure("unaligned");
     const size_t bytes = what.count * nccl_type_bytes(what.type);
     check_buffer(kind_name(what.kind), "send", what.send, bytes);
     check_buffer(kind_name(what.kind), "receive", what.receive,

@@ -14,9 +14,11 @@
 
 #include <nccl.h>
 
+#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 namespace simgpu {
@@ -44,6 +46,12 @@ public:
 
     /* Whether all ranks have met; looks for them. */
     bool has_met();
+    /* This rank makes a call that is done when all ranks have made it. */
+    void begin_meeting();
+    /* Whether they have; looks for them. */
+    bool meets();
+    /* Whether NCCL connects ranks for it: it had none like it before. */
+    bool connects(const collective &what);
     /* Work for a stream. */
     static work work_of(const std::shared_ptr<communicator> &self, const collective &what);
     /* Ends all its collectives, whatever they were doing. */
@@ -73,9 +81,10 @@ private:
     void fail(ncclResult_t status, const std::string &text);
 
     const int number;    /* of this communicator in this process; the same on all ranks */
-    std::unique_ptr<exchange> greeting, headers, data;
+    std::unique_ptr<exchange> greeting, meeting, headers, data;
     bool met = false;
     uint64_t begun = 0;    /* collectives */
+    std::set<std::array<int, 3>> connected;    /* kinds, types, binary digits of the count */
 
     std::mutex lock;       /* of what follows, which both the host and the device touch */
     std::map<const char *, size_t> registered;    /* bytes by start */

@@ -6,6 +6,7 @@
 #include "memory.h"
 #include "settings.h"
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <cstdio>
@@ -245,6 +246,26 @@ const char *cudaGetErrorName(cudaError_t error)
 const char *cudaGetErrorString(cudaError_t error)
 {
     return text_of(error).text;
+}
+
+/* ---- of the driver: just what the runtime has no call for ---- */
+
+CUresult cuDeviceGet(CUdevice *device, int ordinal)
+{
+    const cudaError_t status = enter(__func__);
+    *device = ordinal;
+    return (CUresult)(status != cudaSuccess ? status : need_device(ordinal));
+}
+
+CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device)
+{
+    const cudaError_t status = enter(__func__);
+    if (status != cudaSuccess)
+        return (CUresult)status;
+    if (attribute != CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED)
+        return CUDA_ERROR_INVALID_VALUE;
+    *value = bus_of(device) <= settings().multicast_devices;
+    return CUDA_SUCCESS;
 }
 
 }    // extern "C"

@@ -3,18 +3,20 @@
  *
  * A non-blocking communicator now and then answers ncclInProgress, by the seed; the call then takes
  * effect only when ncclCommGetAsyncError has been asked often enough, and another call before that
- * ends the process. Every rank of MPI's world is a rank of the communicator.
+ * ends the process. With SIMGPU_MEET some calls wait for the other ranks' too. Every rank of MPI's world is a rank of the communicator.
  */
 #include "calls.h"
 #include "communicator.h"
 #include "fault.h"
 #include "memory.h"
 #include "random.h"
+#include "settings.h"
 #include "stream.h"
 
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
+#include <cstdlib>
 #include <cstring>
 
 using namespace simgpu;
@@ -31,6 +33,7 @@ namespace {
 
 std::string &last_text = *new std::string;
 thread_local int group_depth;
+thread_local bool group_meets;    /* one of its collectives does */
 thread_local std::vector<std::pair<ncclComm *, std::function<void()>>> group;
 
 ncclResult_t enter(const char *call)
@@ -49,7 +52,7 @@ unsigned draw_below(unsigned n)
 
 void need_idle(const ncclComm *comm, const char *call)
 {
-    if (!comm->shared->has_met() || comm->answers_to_go > 0)
+    if (!comm->shared->has_met() || comm->answers_to_go > 0 || !comm->shared->meets())
         fault("%s while the communicator's last call is still in progress: ask "
               "ncclCommGetAsyncError until it is not", call);
 }
@@ -74,6 +77,29 @@ ncclResult_t conclude(ncclComm *comm, std::function<void()> effect)
     return ncclInProgress;
 }
 
+/* Of a call that every rank makes; it waits for the others if `meets`. */
+ncclResult_t conclude_together(ncclComm *comm, bool meets, std::function<void()> effect)
+{
+    if (!meets || comm->blocking)
+        return conclude(comm, std::move(effect));
+    comm->shared->begin_meeting();
+    comm->effects.push_back(std::move(effect));
+    return ncclInProgress;
+}
+
+/* 2.28 asks what its GPU can only by its own choice; failing then is an error only where it was told
+ * to. */
+ncclResult_t set_up_switches(int gpu)
+{
+    const char *const asked = getenv("NCCL_NVLS_ENABLE");
+    const int choice = asked ? atoi(asked) : 2;
+    const bool can = gpu < settings().multicast_devices;
+    if (choice == 0 || (choice == 2 && !can))
+        return ncclSuccess;
+    const int injected = injected_failure("nvls");
+    return injected ? (ncclResult_t)injected : can ? ncclSuccess : ncclUnhandledCudaError;
+}
+
 ncclResult_t queue(const char *call, ncclComm *comm, const collective &what, cudaStream_t stream)
 {
     const ncclResult_t status = enter(call);
@@ -92,11 +118,14 @@ ncclResult_t queue(const char *call, ncclComm *comm, const collective &what, cud
         collective.kept_by_graph = shared->in_graphs;
         stream_queue(stream, std::move(collective));
     };
+    const bool connects = comm->shared->connects(what);
+    const bool meets = settings().meet == "always" || (settings().meet == "first" && connects);
     if (group_depth > 0) {
         group.emplace_back(comm, effect);
+        group_meets |= meets;
         return ncclSuccess;
     }
-    return conclude(comm, effect);
+    return conclude_together(comm, meets, effect);
 }
 
 }    // namespace
@@ -157,6 +186,9 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int ranks, ncclUniqueId id
     if (cudaGetDevice(&device) != cudaSuccess ||
         cudaDeviceGetAttribute(&bus, cudaDevAttrPciBusId, device) != cudaSuccess)
         return ncclUnhandledCudaError;
+    const ncclResult_t switches = set_up_switches(bus - 1);
+    if (switches != ncclSuccess)
+        return switches;
 
     *comm = new ncclComm{std::make_shared<communicator>(rank, ranks, id, bus),
         config->blocking != 0, 0, {}};
@@ -179,6 +211,10 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *answer)
         *answer = ncclInProgress;
         return status;
     }
+    if (!comm->shared->meets()) {
+        *answer = ncclInProgress;
+        return status;
+    }
     for (const std::function<void()> &effect : comm->effects)
         effect();
     comm->effects.clear();
@@ -192,7 +228,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm)
         return status;
     need_idle(comm, __func__);
     need_no_graphs(comm, __func__);
-    return conclude(comm, [shared = comm->shared] { device_wait(shared->order->last); });
+    return conclude_together(comm, settings().meet == "always", [shared = comm->shared] { device_wait(shared->order->last); });
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t comm)
@@ -267,7 +303,9 @@ ncclResult_t ncclGroupEnd(void)
     for (const auto &[comm, effect] : members)
         if (comm != members[0].first)
             fault("%s: a group over two communicators is not simulated", __func__);
-    return conclude(members[0].first, [members] {
+    const bool meets = group_meets;
+    group_meets = false;
+    return conclude_together(members[0].first, meets, [members] {
         for (const auto &[comm, effect] : members)
             effect();
     });

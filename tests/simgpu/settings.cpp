@@ -27,20 +27,20 @@ long long number(const char *name, long long otherwise)
     return n;
 }
 
-void read_failure(settings_of_process &s)
+/* "NAME:N:VALUE", with "@R" behind it for rank R alone; *call stays 0 where it is not for this one. */
+void read_call(const char *setting, int own_rank, std::string *name, long *call, int *value)
 {
-    const char *const value = getenv("SIMGPU_FAIL");
-    if (!value)
+    const char *const text = getenv(setting);
+    if (!text)
         return;
-    char name[64];
-    int rank = s.rank, length = 0;
-    const int read = sscanf(value, "%63[^:]:%ld:%d%n@%d%n", name, &s.fail_number, &s.fail_error,
-                            &length, &rank, &length);
-    if (read < 3 || s.fail_number < 1 || (size_t)length != strlen(value))
-        refuse("SIMGPU_FAIL", value);
-    s.fail_name = name;
-    if (rank != s.rank)
-        s.fail_number = 0;
+    char word[64];
+    int rank = own_rank, length = 0;
+    const int read = sscanf(text, "%63[^:]:%ld:%d%n@%d%n", word, call, value, &length, &rank, &length);
+    if (read < 3 || *call < 1 || (size_t)length != strlen(text))
+        refuse(setting, text);
+    *name = word;
+    if (rank != own_rank)
+        *call = 0;
 }
 
 void read_devices(settings_of_process &s)
@@ -82,7 +82,13 @@ settings_of_process read_settings()
         refuse("SIMGPU_EPILOGUES", epilogues);
     const char *const slow = getenv("SIMGPU_SLOW");
     s.slow_kernels = slow ? slow : "";
-    read_failure(s);
+    read_call("SIMGPU_FAIL", s.rank, &s.fail_name, &s.fail_number, &s.fail_error);
+    read_call("SIMGPU_LATE", s.rank, &s.late_name, &s.late_number, &s.late_s);
+    const char *const meet = getenv("SIMGPU_MEET");
+    s.meet = meet ? meet : "";
+    if (meet && s.meet != "always" && s.meet != "first")
+        refuse("SIMGPU_MEET", meet);
+    s.multicast_devices = (int)number("SIMGPU_MULTICAST", 0);
     return s;
 }
 

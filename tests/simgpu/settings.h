@@ -8,6 +8,11 @@
  *                    there is)
  *   SIMGPU_FAIL      "NAME:N:ERROR" lets the N-th call of NAME (from 1) return the number ERROR;
  *                    "@R" behind it: on rank R alone. calls.h says which names there are.
+ *   SIMGPU_LATE      "NAME:N:S" lets the N-th call of NAME take S seconds more; "@R" as above
+ *   SIMGPU_MEET      "always": a collective's call, the end of a group and ncclCommFinalize are in progress until
+ *                    every rank has made the same, as with NVLS; "first": only the first of each kind,
+ *                    type and order of magnitude, for which NCCL connects ranks
+ *   SIMGPU_MULTICAST how many GPUs, from the first, have switches that can add (default 0)
  *   SIMGPU_IGNORE    the number of an event, from 1 as they are made: nobody waits for it, streams run
  *                    on and the host is told that it has happened. What is then still right did not
  *                    need the event.
@@ -39,6 +44,11 @@ struct settings_of_process {
     std::string fail_name;
     long fail_number;    /* 0: none */
     int fail_error;
+    std::string late_name;
+    long late_number;    /* 0: none */
+    int late_s;
+    std::string meet;    /* "", "always" or "first" */
+    int multicast_devices;
     long ignored_event;    /* 0: none */
     std::string calls_file;
     std::string epilogues;    /* "", "fast" or "slow" */
