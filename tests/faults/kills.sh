@@ -9,7 +9,7 @@ kills=${1:-6}
 RANDOM=${2:-1}
 rm -rf whole killed ./*.log
 make_text
-steps=$((40 + kills * 12))
+steps=$((40 + kills * 25))
 # Saved at every third step: so a kill often meets a file being written.
 options=("--train.steps=$steps" --checkpoint.every_steps=3 --checkpoint.every_epochs=0
     --validation.every_steps=50 --sampling.every_epochs=0 --checkpoint.keep=2)
