@@ -2,7 +2,7 @@
 # nothing for too long is named; a failure does not wait for it.
 set -eu
 . "$(dirname "$0")/piped.sh"
-rm -rf run-* text
+rm -rf run-* text gone
 make_text
 for i in 1 2 3 4; do cat train.txt; done >text
 options=(--data.shuffle=false --data.validation= --sampling.every_epochs=0)
@@ -44,11 +44,10 @@ piped slowly 2 run-over "${options[@]}" --train.steps=45 --deadline.answer=3 --d
 # lines; the pipe is waited for when there are no more checkpoints, and two steps later rank 0 knows.
 spoil() {
     for i in $(seq 300); do
-        if grep -qs '^step 4/' run-spoilt.log; then break; fi
+        if grep -qs '^checkpoint  step 5 ' run-spoilt.log; then break; fi
         sleep 0.2
     done
-    sleep 1
-    rm -r run-spoilt/checkpoints
+    mv run-spoilt/checkpoints gone
     touch run-spoilt/checkpoints
 }
 start_s=$SECONDS
