@@ -1,6 +1,8 @@
 /* attention_trial.c - one call of attention, by our own kernels and by cuDNN: times and results. */
 #include "kernels/cuda/attention_trial.h"
 
+#include "base/log.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +200,8 @@ static struct error *try_engines(struct attention_times *out, const struct trial
     }
     if (best < 0)
         return first;
+    if (first)
+        log_info("attention: an engine of cuDNN is left out: %s", error_message(first));
     error_destroy(first);
     cudnn_sdpa_take_engine(t->plan, best);
     return NULL;

@@ -77,7 +77,7 @@ void cudnn_reshape(struct cudnn_graph *graph, cudnnBackendDescriptor_t x,
 MUST_USE struct error *cudnn_graph_propose(struct cudnn_graph *graph,
                                            const struct cudnn_target *target);
 /* Makes plans of the first candidates that have one, each a second of compiling, perhaps, and need
- * not much more workspace than the first; that is chosen. None is an error. */
+ * not much more workspace than those before; the first is chosen. None is an error. */
 MUST_USE struct error *cudnn_graph_plan(struct cudnn_graph *graph,
                                         const struct cudnn_target *target);
 /* Queues the chosen plan on the handle's stream, with pointers[i] for the tensor ids[i]. */

@@ -79,7 +79,8 @@ static struct error *open_collectives(struct buckets *b, struct device *device, 
     return b->collectives->open(&b->self, &(struct collectives_options){
         .comm = b->comm, .device = device, .memory = b->gradients,
         .memory_bytes = (size_t)b->count * sizeof(float), .most = b->n + 1,
-        .first = start_of(b, 1), .each = b->n > 1 ? b->elements : 0});
+        .first = start_of(b, 1), .each = b->n > 2 ? b->elements : 0,
+        .last = b->n > 1 ? b->count - start_of(b, b->n - 1) : 0});
 }
 
 struct error *buckets_create(struct buckets **out, struct comm *comm, struct device *device,

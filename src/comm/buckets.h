@@ -39,8 +39,9 @@ int buckets_count(const struct buckets *buckets);
 MUST_USE struct error *buckets_extra_bytes(size_t *bytes, const struct device *device,
                                            int64_t count, int world_size, bool in_tree);
 
-/* Local, returns soon. Elements [first, end of buffer) are final on this rank once the device has
- * done what is queued; begins the buckets that lie wholly in it and have not begun. */
+/* Elements [first, end of buffer) are final on this rank once the device has done what is queued;
+ * begins the buckets that lie wholly in it and have not begun. May wait, under the watch, until
+ * every rank has begun them. */
 void buckets_ready(struct buckets *buckets, int64_t first);
 
 /*

@@ -28,9 +28,9 @@ struct collectives_options {
     void *memory;              /* most of what will be summed, of device_allocate_shared */
     size_t memory_bytes;       /* all zeros, and stays so */
     int most;                  /* sums begun between two waits */
-    /* How the memory, as floats, will be cut: one sum of `first` with scalars, and behind it sums
-     * of `each`; 0: there are none. */
-    int64_t first, each;
+    /* How the memory, as floats, will be cut: one sum of `first` with scalars, behind it sums of
+     * `each`, and one of `last`; 0: there are none. */
+    int64_t first, each, last;
 };
 
 struct collectives {
@@ -42,9 +42,9 @@ struct collectives {
     /* Collective. */
     MUST_USE struct error *(*open)(void **self, const struct collectives_options *options);
     /*
-     * Local, returns soon. Begins n sums together, of what is in their memory after all that is
-     * queued in STREAM_COMPUTE by now. Every rank begins the same ones in the same order. What
-     * fails is reported by `wait` or latched in the device.
+     * Begins n sums together, of what is in their memory after all that is queued in STREAM_COMPUTE
+     * by now; may wait, under the watch, until every rank has begun them. Every rank begins the
+     * same ones in the same order. What fails is reported by `wait` or latched in the device.
      */
     void (*sum_begin)(void *self, const struct sum *sums, int n);
     /* What is queued in STREAM_COMPUTE from now on finds all sums done. */

@@ -4,7 +4,7 @@
  * MPI brings the ranks together: NCCL is asked only once all are known to be there, each with its
  * own GPU and the same version, for by itself it would wait without end, or say little. A sum
  * waits, on the device, for the computation queued before it; what is queued after `wait` waits for
- * all sums. So the host only queues, and all of it may become part of a graph.
+ * all sums. So the host waits for no result, and all of it may become part of a graph.
  *
  * The communicator is non-blocking: no call waits inside NCCL for another rank, so that this thread
  * can always give up. A call that is not done yet is asked about until it is. Where all ranks come
@@ -52,6 +52,7 @@ struct nccl {
     int given;                      /* sums since the last wait */
     double connect_s;
     bool connected;
+    bool follows;                   /* the last error may follow from another rank's */
 };
 
 /* ---- errors ---- */
@@ -101,19 +102,35 @@ static ncclResult_t settle(const struct nccl *s, ncclResult_t result, double sec
     return result;
 }
 
-static struct error *finish(const struct nccl *s, ncclResult_t result, const char *call,
-                            double seconds)
+static struct error *finish(struct nccl *s, ncclResult_t result, const char *call, double seconds)
 {
     const ncclResult_t end = settle(s, result, seconds);
+    s->follows = end == ncclInProgress || end == ncclRemoteError;
     if (end == ncclInProgress)
         return too_late(s, call, seconds);
     return end == ncclSuccess ? NULL : describe(s, end, call);
 }
 
 /* Of a call that all ranks make at once. */
-static struct error *check(const struct nccl *s, ncclResult_t result, const char *call)
+static struct error *check(struct nccl *s, ncclResult_t result, const char *call)
 {
     return finish(s, result, call, s->connect_s);
+}
+
+/* Collective: as comm_agree, while ranks are being connected. Where one fails, the others hear of
+ * it from NCCL, or wait for it in vain: so it leaves at once, and its error is told first. */
+static struct error *agree(struct nccl *s, struct error *mine)
+{
+    struct error *const follows = s->follows ? mine : NULL;
+    if (mine && s->world) {
+        (void)ncclCommAbort(s->world);
+        s->world = NULL;
+    }
+    struct error *e = comm_agree(s->comm, follows ? NULL : mine);
+    if (!e)
+        return comm_agree(s->comm, follows);
+    error_destroy(follows);
+    return e;
 }
 
 /* ---- before: memory that GPUs share ---- */
@@ -212,7 +229,7 @@ static struct error *nccl_check(void *self)
 
 /*
  * NCCL connects ranks where an algorithm is first used, and takes memory for it. Here all ranks are
- * in step, so it is done now, by the sums of a step: a bucket of each length, one of them with
+ * in step, so it is done now, by the sums of a step: a bucket of each length, the first with
  * scalars, for which algorithm it is follows from the length. The gradients are zeros before and
  * after. What the device does of it nobody waits for: it is in order with the first step.
  */
@@ -221,14 +238,17 @@ static struct error *try_sums(struct nccl *s, const struct collectives_options *
     void *riders;
     float *const memory = o->memory;
     TRY(device_allocate(s->device, &riders, RIDERS * sizeof(double), "scalars of the first sum"));
-    const struct sum whole = {.values = memory + o->first, .count = o->each, .type = SUM_FLOAT};
-    const struct sum last[] = {
+    const struct sum each = {.values = memory + o->first, .count = o->each, .type = SUM_FLOAT};
+    const struct sum last = {.values = memory + o->first, .count = o->last, .type = SUM_FLOAT};
+    const struct sum first[] = {
         {.values = memory, .count = o->first, .type = SUM_FLOAT},
         {.values = riders, .count = RIDERS, .type = SUM_DOUBLE}};
     device_zero(s->device, memory, o->memory_bytes);
+    if (o->last > 0)
+        TRY(begin_sums(s, &last, 1, s->connect_s));
     if (o->each > 0)
-        TRY(begin_sums(s, &whole, 1, s->connect_s));
-    TRY(begin_sums(s, last, 2, s->connect_s));
+        TRY(begin_sums(s, &each, 1, s->connect_s));
+    TRY(begin_sums(s, first, 2, s->connect_s));
     TRY(nccl_wait(s));
     return device_check(s->device);
 }
@@ -251,7 +271,7 @@ static struct error *connect_ranks(struct nccl *s)
     TRY(comm_broadcast(s->comm, &id, sizeof id));
     const ncclResult_t result = ncclCommInitRankConfig(
         &s->world, comm_world_size(s->comm), id, comm_rank(s->comm), &config);
-    return comm_agree(s->comm, check(s, result, "ncclCommInitRankConfig"));
+    return agree(s, check(s, result, "ncclCommInitRankConfig"));
 }
 
 /* For NVLS, whose switches then add the gradients in place. Rings and trees register nothing for
@@ -296,11 +316,11 @@ static struct error *nccl_open(void **self, const struct collectives_options *op
     s->connect_s = CONNECT_S * (1 + comm_world_size(s->comm) / 64);
     if ((e = connect_ranks(s)))
         goto fail;
-    if ((e = comm_agree(s->comm, register_memory(s, options))))
+    if ((e = agree(s, register_memory(s, options))))
         goto fail;
-    if ((e = comm_agree(s->comm, create_events(s))))
+    if ((e = agree(s, create_events(s))))
         goto fail;
-    if ((e = comm_agree(s->comm, try_sums(s, options))))
+    if ((e = agree(s, try_sums(s, options))))
         goto fail;
     s->connected = true;
     *self = s;

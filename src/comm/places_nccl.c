@@ -84,20 +84,44 @@ static struct error *compare_places(const struct place *all, int n)
     return NULL;
 }
 
+/* Whether NCCL's settings file at `path` says anything of NVLS. It goes before NCCL's own choice,
+ * but not before the environment. */
+static bool file_chooses_nvls(const char *path)
+{
+    char line[1024];
+    bool found = false;
+    FILE *const file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (!found && fgets(line, sizeof line, file))
+        found = !strncmp(line, "NCCL_NVLS_ENABLE", strlen("NCCL_NVLS_ENABLE"));
+    fclose(file);
+    return found;
+}
+
+static bool user_chooses_nvls(void)
+{
+    char path[4096];
+    const char *const named = getenv("NCCL_CONF_FILE"), *const home = getenv("HOME");
+    snprintf(path, sizeof path, "%s/.nccl.conf", home ? home : "");
+    return getenv("NCCL_NVLS_ENABLE") || file_chooses_nvls(named ? named : path) ||
+           file_chooses_nvls("/etc/nccl.conf");
+}
+
 /*
  * NVLS, sums within NVLink's switches: by NCCL's own choice (2) a rank that fails to set them up
- * goes on without, and of NCCL 2.27 and 2.28 the others then hang. With 1 failing is an error; but
- * the GPUs are not asked any more whether they can. So they are asked here, and all ranks do the
- * same.
+ * goes on without, and in versions before 2.29 (it was seen in 2.27 and 2.28) the others then hang.
+ * With 1 failing is an error; but the GPUs are not asked any more whether they can. So they are
+ * asked here, and all ranks do the same.
  */
 static void choose_nvls(const struct place *all, int n)
 {
     bool everywhere = true;
-    if (all[0].version >= NCCL_VERSION(2, 29, 0))
+    if (all[0].version >= NCCL_VERSION(2, 29, 0) || user_chooses_nvls())
         return;
     for (int r = 0; r < n; r++)
         everywhere &= all[r].multicast != 0;
-    setenv("NCCL_NVLS_ENABLE", everywhere ? "1" : "0", 0);
+    setenv("NCCL_NVLS_ENABLE", everywhere ? "1" : "0", 1);
 }
 
 struct error *places_nccl_prepare(struct comm *comm, struct device *device)

@@ -296,6 +296,8 @@ ncclResult_t ncclGroupEnd(void)
         fault("%s without ncclGroupStart", __func__);
     if (--group_depth > 0)
         return status;
+    const bool meets = group_meets;
+    group_meets = false;
     const auto members = std::move(group);
     group.clear();
     if (members.empty() || status != ncclSuccess)
@@ -303,8 +305,6 @@ ncclResult_t ncclGroupEnd(void)
     for (const auto &[comm, effect] : members)
         if (comm != members[0].first)
             fault("%s: a group over two communicators is not simulated", __func__);
-    const bool meets = group_meets;
-    group_meets = false;
     return conclude_together(members[0].first, meets, [members] {
         for (const auto &[comm, effect] : members)
             effect();

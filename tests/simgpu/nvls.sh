@@ -1,5 +1,5 @@
 # nvls.sh - sums in NVLink's switches are set up where all GPUs can, and nowhere else; the user's word goes before.
-# usage: nvls.sh PROGRAM
+# usage: nvls.sh PROGRAM [alone]      alone: also where one rank fails (2 minutes more)
 set -eu
 . "$(dirname "$0")/common.sh"
 make_run
@@ -22,3 +22,14 @@ if SIMGPU_MULTICAST=2 SIMGPU_FAIL=nvls:1:1 train 2 run --train.steps=1; then
     exit 1
 fi
 [ "$(grep -c '^galley: .*ncclCommInitRankConfig.*NCCL_NVLS_ENABLE=0' run.log)" = 1 ] || { cat run.log; exit 1; }
+
+# Where one rank fails, the other waits for it for a minute, and then its own words do not count.
+[ "${1:-}" = alone ] || exit 0
+for failure in nvls:1:1@1 ncclCommRegister:1:3@1 ncclAllReduce:2:3@1; do
+    rm -rf run
+    if SIMGPU_MEET=always SIMGPU_MULTICAST=2 SIMGPU_FAIL=$failure train 2 run --train.steps=1; then
+        echo "$failure was passed over"
+        exit 1
+    fi
+    [ "$(grep -c '^galley: ' run.log)" = 1 ] && grep -q '^galley: .*on rank 1 of' run.log || { cat run.log; exit 1; }
+done

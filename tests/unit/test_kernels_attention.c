@@ -199,7 +199,8 @@ static void test_every_head_size_fits(void **state)
     bench_run_shapes(&options, heads, SIZES, check_bare);
 }
 
-/* Where the terms of a sum have one sign, what every step of it loses adds up. */
+/* Where the terms of a sum have one sign, what every step of it loses adds up: by a GPU's tensor cores,
+ * which cut off instead of rounding, more than fp32 may. (The simulated ones round.) */
 static void check_one_sign(struct bench *b)
 {
     struct problem a = make_problem(b, false, false, false);
