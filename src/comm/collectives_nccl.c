@@ -227,11 +227,32 @@ static struct error *nccl_check(void *self)
 
 /* ---- the first sums ---- */
 
+/* Until the device has done them. A sum that came to grief on another rank would never end here. */
+static struct error *await_sums(struct nccl *s)
+{
+    struct device_event *end;
+    struct error *e = NULL;
+    TRY(nccl_wait(s));
+    TRY(device_event_create(&end, s->device, EVENT_TIME));
+    device_event_record(end, STREAM_COMPUTE);
+    const double since_s = clock_now_s();
+    while (!e && !device_event_done(end)) {
+        e = nccl_check(s);
+        if (!e && clock_now_s() - since_s > s->connect_s) {
+            s->follows = true;
+            e = too_late(s, "the first sum of gradients", s->connect_s);
+        }
+        pause_polling(since_s);
+    }
+    device_event_destroy(end);
+    return e ? e : device_check(s->device);
+}
+
 /*
  * NCCL connects ranks where an algorithm is first used, and takes memory for it. Here all ranks are
  * in step, so it is done now, by the sums of a step: a bucket of each length, the first with
  * scalars, for which algorithm it is follows from the length. The gradients are zeros before and
- * after. What the device does of it nobody waits for: it is in order with the first step.
+ * after.
  */
 static struct error *try_sums(struct nccl *s, const struct collectives_options *o)
 {
@@ -249,8 +270,7 @@ static struct error *try_sums(struct nccl *s, const struct collectives_options *
     if (o->each > 0)
         TRY(begin_sums(s, &each, 1, s->connect_s));
     TRY(begin_sums(s, first, 2, s->connect_s));
-    TRY(nccl_wait(s));
-    return device_check(s->device);
+    return await_sums(s);
 }
 
 /* ---- life ---- */
