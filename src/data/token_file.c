@@ -181,7 +181,7 @@ static struct error *open_bare(struct token_file *f, const char *head, size_t by
                          "tokenize again", f->path);
     if (bytes && !may_be_bare(head, bytes))
         return error_new(ERROR_INPUT, "%s is no file of tokens, but text or packed; make shards of "
-                         "it with galley tokenize, or set data.kind to text", f->path);
+                         "it with galley tokenize, or set data.kind to lines", f->path);
     f->format = "bare uint16";
     f->width = 2;
     f->tokens = f->opened.st_size / 2;
