@@ -25,8 +25,8 @@ struct buckets {
     void *self;                               /* theirs; NULL until they are open */
     float *gradients;
     int64_t count;
-    int64_t elements;            /* of a bucket, in whole grains; the first one may have fewer, the
-                                  * last a part of a grain more */
+    int64_t elements;            /* of a bucket, in whole grains; the first and the last one may have
+                                  * fewer */
     int n;
     int begun;                   /* buckets of this step, counted from the last */
     int64_t ready;               /* elements from here on are final */
@@ -34,7 +34,7 @@ struct buckets {
 
 static int64_t whole_grains(int64_t count)
 {
-    return count / GRAIN * GRAIN;
+    return (count + GRAIN - 1) / GRAIN * GRAIN;
 }
 
 /* Where bucket i begins, from 0 to n. */
@@ -57,8 +57,7 @@ static int64_t bucket_elements(const struct device *device, size_t bytes)
 {
     if (bytes == 0)
         bytes = device_memory_is_host(device) ? HOST_BUCKET_BYTES : DEVICE_BUCKET_BYTES;
-    const int64_t elements = whole_grains((int64_t)(bytes / sizeof(float)));
-    return elements > GRAIN ? elements : GRAIN;
+    return whole_grains((int64_t)((bytes + sizeof(float) - 1) / sizeof(float)));
 }
 
 struct error *buckets_prepare(struct comm *comm, struct device *device)
@@ -95,8 +94,6 @@ struct error *buckets_create(struct buckets **out, struct comm *comm, struct dev
     b->count = b->ready = count;
     b->elements = bucket_elements(device, bucket_bytes);
     b->n = (int)((whole_grains(count) + b->elements - 1) / b->elements);
-    if (b->n == 0)
-        b->n = 1;
     e = check_counts(b, bucket_bytes);
     if (!e && comm_world_size(comm) > 1)
         e = open_collectives(b, device, in_tree);

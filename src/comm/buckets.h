@@ -25,9 +25,9 @@ struct buckets;
  * same kind of device, each on its own. */
 MUST_USE struct error *buckets_prepare(struct comm *comm, struct device *device);
 
-/* Collective. `gradients` (count) is device memory, all zeros, that outlives the buckets. All memory
- * is allocated here; `bucket_bytes` 0: as suits the device. Checks that all ranks have the same
- * count. With `in_tree`, on CPU ranks, sums are those of a binary tree over the ranks, a power of
+/* Collective. `gradients` (count) is device memory that outlives the buckets, and holds nothing of
+ * worth yet. All memory is allocated here; `bucket_bytes` 0: as suits the device. Checks that all
+ * ranks have the same count. With `in_tree`, on CPU ranks, sums are those of a binary tree over the ranks, a power of
  * two (collectives_tree.c), and do not go on beside the computation. */
 MUST_USE struct error *buckets_create(struct buckets **out, struct comm *comm,
                                       struct device *device, float *gradients, int64_t count,

@@ -26,7 +26,7 @@ struct collectives_options {
     struct comm *comm;
     struct device *device;
     void *memory;              /* most of what will be summed, of device_allocate_shared */
-    size_t memory_bytes;       /* all zeros, and stays so */
+    size_t memory_bytes;       /* what is in it may be lost */
     int most;                  /* sums begun between two waits */
     /* How the memory, as floats, will be cut: one sum of `first` with scalars, behind it sums of
      * `each`, and one of `last`; 0: there are none. */

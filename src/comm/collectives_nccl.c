@@ -86,19 +86,21 @@ static void pause_polling(double since_s)
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_US * 1000L}, NULL);
 }
 
+/* How the last call stands, or what came to grief since. */
+static ncclResult_t ask(const struct nccl *s)
+{
+    ncclResult_t result = ncclSuccess;
+    const ncclResult_t asked = ncclCommGetAsyncError(s->world, &result);
+    return asked == ncclSuccess ? result : asked;
+}
+
 /* What has become of a call that returned `result`: ncclInProgress if it is not done by then. */
 static ncclResult_t settle(const struct nccl *s, ncclResult_t result, double seconds)
 {
     const double since_s = clock_now_s();
-    while (result == ncclInProgress) {
-        const ncclResult_t asked = ncclCommGetAsyncError(s->world, &result);
-        if (asked != ncclSuccess)
-            return asked;
-        if (result == ncclInProgress && clock_now_s() - since_s > seconds)
-            return result;
-        if (result == ncclInProgress)
-            pause_polling(since_s);
-    }
+    while (result == ncclInProgress && (result = ask(s)) == ncclInProgress &&
+           clock_now_s() - since_s <= seconds)
+        pause_polling(since_s);
     return result;
 }
 
@@ -216,10 +218,7 @@ static struct error *nccl_wait(void *self)
 static struct error *nccl_check(void *self)
 {
     const struct nccl *s = self;
-    ncclResult_t result = ncclSuccess;
-    const ncclResult_t asked = ncclCommGetAsyncError(s->world, &result);
-    if (asked != ncclSuccess)
-        result = asked;
+    const ncclResult_t result = ask(s);
     return result == ncclSuccess || result == ncclInProgress
                ? NULL
                : describe(s, result, "a sum of gradients by NCCL");
@@ -251,8 +250,7 @@ static struct error *await_sums(struct nccl *s)
 /*
  * NCCL connects ranks where an algorithm is first used, and takes memory for it. Here all ranks are
  * in step, so it is done now, by the sums of a step: a bucket of each length, the first with
- * scalars, for which algorithm it is follows from the length. The gradients are zeros before and
- * after.
+ * scalars, for which algorithm it is follows from the length.
  */
 static struct error *try_sums(struct nccl *s, const struct collectives_options *o)
 {
@@ -270,7 +268,9 @@ static struct error *try_sums(struct nccl *s, const struct collectives_options *
     if (o->each > 0)
         TRY(begin_sums(s, &each, 1, s->connect_s));
     TRY(begin_sums(s, first, 2, s->connect_s));
-    return await_sums(s);
+    TRY(await_sums(s));
+    device_release(s->device, riders);    /* else it goes with the device */
+    return NULL;
 }
 
 /* ---- life ---- */

@@ -15,6 +15,8 @@ sets_up() {
 SIMGPU_MULTICAST=2 sets_up 2
 SIMGPU_MULTICAST=1 sets_up 0
 SIMGPU_MULTICAST=1 NCCL_NVLS_ENABLE=2 sets_up 1
+echo NCCL_NVLS_ENABLE=2 >nccl.conf
+SIMGPU_MULTICAST=1 NCCL_CONF_FILE=$PWD/nccl.conf sets_up 1
 
 rm -rf run
 if SIMGPU_MULTICAST=2 SIMGPU_FAIL=nvls:1:1 train 2 run --train.steps=1; then

@@ -159,22 +159,24 @@ static void test_the_faster_runs(void **state)
     device_close(r.device);
 }
 
+/* Once it has been tried, a cuDNN of this mood runs so many of the passes. */
+static void check_mood(const char *mood, int passes)
+{
+    struct rig r;
+    open_rig(&r, mood, true);
+    run_both(&r);
+    check_next(&r, passes);
+    device_close(r.device);
+}
+
 /* The engine that cuDNN proposes first may be slow, or wrong. */
 static void test_a_better_engine_runs(void **state)
 {
     (void)state;
     static const char *const moods[] = {"first slow", "first wrong"};
-    struct rig r;
-    for (int i = 0; i < 2; i++) {
-        open_rig(&r, moods[i], true);
-        run_both(&r);
-        check_next(&r, 2);
-        device_close(r.device);
-    }
-    open_rig(&r, "second large", true);
-    run_both(&r);
-    check_next(&r, 0);
-    device_close(r.device);
+    for (int i = 0; i < 2; i++)
+        check_mood(moods[i], 2);
+    check_mood("second large", 0);
 }
 
 /* Where cuDNN is not what it should be, nobody but the log hears of it. */
@@ -183,12 +185,8 @@ static void test_a_bad_cudnn_harms_nothing(void **state)
     (void)state;
     static const char *const moods[] = {"wrong", "fail", "none", "old"};
     struct rig r;
-    for (int i = 0; i < 4; i++) {
-        open_rig(&r, moods[i], true);
-        run_both(&r);
-        check_next(&r, 0);
-        device_close(r.device);
-    }
+    for (int i = 0; i < 4; i++)
+        check_mood(moods[i], 0);
     open_rig(&r, "", true);
     run_both(&r);
     check_next(&r, 2);
